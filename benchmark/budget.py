@@ -1,0 +1,50 @@
+"""Build limits, device tiers, and the units they are written in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from benchmark.errors import UserError
+
+_BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-zµ]+)\s*")
+
+
+def _parse(text: str, units: dict[str, float] | dict[str, int], what: str) -> float:
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in units:
+        raise UserError(f"{text!r} is not a {what}: write a number and one of {', '.join(units)}")
+    value = float(match[1]) * units[match[2]]
+    if value <= 0:
+        raise UserError(f"{text!r} is not a {what}: it must be above zero")
+    return value
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes in a text such as ``"64 KiB"``; raises UserError."""
+    return int(_parse(text, _BYTES, "size"))
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds in a text such as ``"5 ms"``; raises UserError."""
+    return _parse(text, _SECONDS, "duration")
+
+
+@dataclass(frozen=True)
+class BuildLimits:
+    """What one build step may use. Part of every build step's id."""
+
+    cores: int = 1
+    memory: int = 1024**3  # bytes
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class DeviceTier:
+    """What a device can hold; a verdict applied when rows are read, so changing it reruns nothing. None: no limit."""
+
+    name: str
+    bytes: int | None = None
+    latency_p90: float | None = None  # seconds

@@ -1,0 +1,212 @@
+"""The command line: arguments, progress, exit codes. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import benchmark
+from benchmark.errors import UserError
+from benchmark.registry import Registry, discover
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichBar
+    from rich.progress import TaskID
+
+    from benchmark.runner import Ended, Progress
+    from benchmark.store import StepResult
+    from benchmark.suite import Suite
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code: 0 ran (failed cells are rows), 1 a plugin is broken (``--list``) or a cell
+    failed (``--strict``), 2 the user's mistake, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end children as Ctrl-C does
+    try:
+        registry = discover()
+        if not registry.providers() and not registry.broken:
+            raise UserError("no plugins found: run pip install -e .")
+        if options.list:
+            return _list(registry)
+        for broken in registry.broken:
+            print(f"warning: {broken}", file=sys.stderr)
+        return _run(options, registry)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        print("interrupted: everything finished is kept; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark", description="Benchmarks of small models under fixed hardware budgets.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"pocketbench {benchmark.__version__}")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--list", action="store_true", help="show the plugins that were found")
+    what.add_argument("--suite", metavar="NAME|FILE", help="run a suite: one that comes with PocketBench, or a TOML file")
+    parser.add_argument("--task", metavar="GLOB", default="*", help="only tasks whose name matches")
+    parser.add_argument("--backend", metavar="GLOB", default="*", help="only back ends whose name matches")
+    parser.add_argument("--recipe", metavar="GLOB", default="*", help="only recipes that match; the reference is always kept")
+    parser.add_argument("--seeds", metavar="N", type=_count, help="seeds 0 to N-1 instead of the suite's")
+    parser.add_argument("--folds", metavar="N", type=_count, help="folds 0 to N-1 instead of the suite's")
+    parser.add_argument("--jobs", metavar="N", type=_count, help="build jobs at once; default: as many as there are cores for")
+    parser.add_argument("--results", metavar="DIR", type=Path, help="results folder; default: results/<suite>")
+    parser.add_argument("--fresh", action="store_true", help="run every step again")
+    parser.add_argument("--dry-run", action="store_true", help="show what would run, be reused or be skipped, and why")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a cell failed")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def _list(registry: Registry) -> int:
+    rows = [
+        (one.path, one.spec.summary, f"{one.distribution} {one.version}", f"unavailable: {one.hint}" if one.missing else "")
+        for one in registry.providers()
+    ]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip())
+    for broken in registry.broken:
+        print(broken, file=sys.stderr)
+    return 1 if registry.broken else 0
+
+
+def _run(options: argparse.Namespace, registry: Registry) -> int:
+    from benchmark import suite as suites
+
+    whole = suites.load(options.suite)
+    suite = whole.select(
+        task=options.task, backend=options.backend, recipe=options.recipe, seeds=options.seeds, folds=options.folds
+    )
+    folder = options.results or Path("results") / suite.name
+    if options.dry_run:
+        return _dry_run(suite, registry, folder)
+    from benchmark import runner
+
+    layout = runner.Layout(folder)
+    with _progress() as progress:
+        ended = runner.run(suite, registry, layout, progress, jobs=options.jobs, fresh=options.fresh)
+    return _finish(ended, layout.root, strict=options.strict)
+
+
+def _finish(ended: Ended, folder: Path, *, strict: bool) -> int:
+    from benchmark.render.child import render
+
+    print(render(folder).read_text(encoding="utf-8"))
+    counts: dict[str, int] = {}
+    for _, outcome, _ in ended.cells:
+        counts[outcome] = counts.get(outcome, 0) + 1
+    print(f"{len(ended.cells)} cells: {', '.join(f'{count} {outcome}' for outcome, count in sorted(counts.items()))}")
+    print(f"{ended.steps_run} steps run. Tables and rows: {folder}/leaderboard.md, rows.csv, rows.json; models: {folder}/artifacts/")
+    bad = len(ended.cells) - counts.get("ok", 0) - counts.get("skipped", 0)
+    return 1 if strict and bad else 0
+
+
+def _dry_run(suite: Suite, registry: Registry, folder: Path) -> int:
+    from benchmark import runner
+    from benchmark.plan import plan, plan_preparation
+
+    layout = runner.Layout(folder)
+    preparation = plan_preparation(suite, registry)
+    finished = runner.look_up(layout, {step.id: step for step in preparation.values()})
+    known = runner.prepared_folds(preparation, finished)
+    whole = plan(suite, registry, known, runner.machine())
+    finished = runner.look_up(layout, whole.steps)
+    for cell in whole.cells:
+        steps = cell.steps()
+        missing = [id_ for id_ in steps if id_ not in finished]
+        if cell.skipped:
+            verdict = f"skip: {cell.skipped}"
+        elif (cell.task, cell.fold) not in known:
+            verdict = "run: its data is not prepared yet, so its steps' ids are unknown"
+        elif missing:
+            verdict = f"run: {len(missing)} of {len(steps)} steps are not finished"
+        else:
+            verdict = f"reuse: all {len(steps)} steps are finished"
+        print(f"{cell.label}: {verdict}")
+    print(f"{len(whole.cells)} cells, {len(whole.steps)} different steps")
+    return 0
+
+
+class _Lines:
+    """Progress as plain lines, for pipes and logs."""
+
+    def __init__(self) -> None:
+        self._total = self._done = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def stage(self, name: str, to_run: int, reused: int) -> None:
+        self._total, self._done = to_run, 0
+        print(f"{name}: {to_run} steps to run, {reused} finished earlier", flush=True)
+
+    def started(self, label: str) -> None:
+        """Says nothing: the line comes when the step has ended."""
+
+    def finished(self, result: StepResult) -> None:
+        self._done += 1
+        print(f"[{self._done}/{self._total}] {_ended(result)}", flush=True)
+
+
+class _Bar:
+    """Progress on a terminal: one live bar a stage; only what did not end well stays as a line."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar: RichBar = RichProgress(
+            TextColumn("{task.fields[stage]:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def stage(self, name: str, to_run: int, reused: int) -> None:
+        note = f"{reused} steps finished earlier" if reused else ""
+        self._task = self._bar.add_task(note, total=to_run, stage=name)
+
+    def started(self, label: str) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, description=label)
+
+    def finished(self, result: StepResult) -> None:
+        if self._task is not None:
+            self._bar.advance(self._task)
+        if result.outcome != "ok":
+            self._bar.print(_ended(result), markup=False, highlight=False)
+
+
+def _ended(result: StepResult) -> str:
+    reason = "" if result.outcome == "ok" else f" {result.outcome} ({result.reason})"
+    return f"{result.label}{reason} {result.seconds:.1f} s"
+
+
+def _progress() -> _Lines | _Bar:
+    return _Bar() if sys.stdout.isatty() else _Lines()

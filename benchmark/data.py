@@ -1,0 +1,119 @@
+"""Prepares a task's fold once: arrays on disk, in folders by who may see them.
+
+```
+<folder>/fit/        train_{x,y,units}.npy validation_{x,y,units}.npy task.json   what train, pass and export jobs are given
+<folder>/inputs/     validation_x.npy test_x.npy task.json                        what evaluate and measure jobs are given: no labels
+<folder>/truth/      test_{y,units}.npy                                           what only the host reads
+<folder>/baselines/  trivial_{validation,test}.npy                                probabilities of the task's trivial predictor
+<folder>/preprocessing.json
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.protocols import Split, TaskData, TaskInfo
+from benchmark.specs import TaskSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIT, INPUTS, TRUTH, BASELINES = "fit", "inputs", "truth", "baselines"
+_DIMENSIONS = {"image": 4, "sequence": 3, "tabular": 2}
+_FIELDS = ("x", "y", "units")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the plan knows of a prepared fold. ``rows``: split -> number of rows."""
+
+    fingerprint: str
+    input_shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    rows: dict[str, int]
+
+
+def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
+    """Loads the fold, checks it against the contract (ValueError says what is wrong) and writes it into the empty ``folder``."""
+    data: TaskData = code.load(fold)
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    for name, split in splits.items():
+        _check(name, split, spec, data)
+    info = TaskInfo(spec.name, spec.modality, spec.metrics, data.train.x.shape[1:], tuple(data.classes), spec.class_weight)
+    for part in (FIT, INPUTS, TRUTH, BASELINES):
+        (folder / part).mkdir()
+    for name in ("train", "validation"):
+        for field in _FIELDS:
+            np.save(folder / FIT / f"{name}_{field}.npy", getattr(splits[name], field))
+    os.link(folder / FIT / "validation_x.npy", folder / INPUTS / "validation_x.npy")
+    np.save(folder / INPUTS / "test_x.npy", data.test.x)
+    for field in ("y", "units"):
+        np.save(folder / TRUTH / f"test_{field}.npy", getattr(data.test, field))
+    for part in (FIT, INPUTS):
+        (folder / part / "task.json").write_text(json.dumps(dataclasses.asdict(info)), encoding="utf-8")
+    if hasattr(code, "trivial"):
+        for name in ("validation", "test"):
+            outputs = np.asarray(code.trivial(data.train, splits[name].x), np.float32)
+            np.save(folder / BASELINES / f"trivial_{name}.npy", outputs)
+    preprocessing = json.dumps(data.preprocessing, sort_keys=True, allow_nan=False)
+    (folder / "preprocessing.json").write_text(preprocessing, encoding="utf-8")
+    return Prepared(
+        fingerprint=_fingerprint(splits, preprocessing),
+        input_shape=info.input_shape,
+        classes=info.classes,
+        rows={name: len(split) for name, split in splits.items()},
+    )
+
+
+def _check(name: str, split: Split, spec: TaskSpec, data: TaskData) -> None:
+    where = f"task {spec.name}, {name}"
+    if split.x.dtype != np.float32 or split.y.dtype != np.int64 or split.units.dtype != np.int64:
+        raise ValueError(f"{where}: x must be float32, y and units int64")
+    if split.x.ndim != _DIMENSIONS[spec.modality]:
+        raise ValueError(f"{where}: x of modality {spec.modality} must have {_DIMENSIONS[spec.modality]} axes, not {split.x.ndim}")
+    if not len(split.x) == len(split.y) == len(split.units) > 0:
+        raise ValueError(f"{where}: x, y and units must have the same number of rows, at least one")
+    if split.x.shape[1:] != data.train.x.shape[1:]:
+        raise ValueError(f"{where}: rows have shape {split.x.shape[1:]}, those of train {data.train.x.shape[1:]}")
+    if split.y.min() < 0 or split.y.max() >= len(data.classes):
+        raise ValueError(f"{where}: labels must lie in 0 .. {len(data.classes) - 1}")
+    if not np.isfinite(split.x).all():
+        raise ValueError(f"{where}: x holds NaN or infinity")
+
+
+def _fingerprint(splits: dict[str, Split], preprocessing: str) -> str:
+    digest = hashlib.sha256(preprocessing.encode())
+    for name, split in splits.items():
+        for field in _FIELDS:
+            array = np.ascontiguousarray(getattr(split, field))
+            digest.update(f"{name}.{field} {array.dtype.str} {array.shape}\0".encode())
+            digest.update(array)
+    return digest.hexdigest()
+
+
+def load_info(folder: Path) -> TaskInfo:
+    """The TaskInfo in a ``fit`` or ``inputs`` folder."""
+    values = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    return TaskInfo(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def load_split(fit: Path, name: str) -> Split:
+    """The split ``train`` or ``validation`` of a ``fit`` folder, memory-mapped and read-only."""
+    return Split(*(np.load(fit / f"{name}_{field}.npy", mmap_mode="r") for field in _FIELDS))
+
+
+def load_truth(folder: Path) -> dict[str, dict[str, NDArray[np.int64]]]:
+    """Labels and units of validation and test: for the host alone."""
+    return {
+        "validation": {field: np.load(folder / FIT / f"validation_{field}.npy") for field in ("y", "units")},
+        "test": {field: np.load(folder / TRUTH / f"test_{field}.npy") for field in ("y", "units")},
+    }

@@ -1,0 +1,11 @@
+"""The two kinds of error that a user may see without a traceback. Everything else is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """The user's mistake: one line naming the file, key or name at fault. The command ends with exit code 2."""
+
+
+class NotApplicable(Exception):
+    """Raised by a pass or back end that cannot work on what it was given; the cell ends as ``skipped`` with this reason."""

@@ -1,0 +1,286 @@
+"""Store -> rows -> ranked tables. Numbers stay unrounded here; rounding is the renderers' work."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+
+from benchmark import statistics
+from benchmark.measure import quality
+from benchmark.plan import Cell, judge, stored_cells
+from benchmark.specs import Output
+from benchmark.statistics import Scored
+from benchmark.store import StepResult, Store
+from benchmark.suite import REFERENCE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Row: TypeAlias = dict[str, Any]
+COLUMNS = (
+    *("suite", "task", "modality", "fold", "backend", "architecture", "recipe", "runtime", "seed", "outcome", "reason"),
+    *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "flips"),
+    *("artifact_bytes", "size_ratio", "deflate_bytes", "dtypes", "parameters", "nonzero_parameters", "macs"),
+    *("resident_weight_bytes", "activation_peak_bytes"),
+    *("latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_ratio", "latency_ratio_low", "latency_ratio_high"),
+    *("floor_us", "first_call_ms", "load_ms", "rss_bytes", "floor_rss_bytes"),
+    *("build_seconds", "total_build_seconds", "compile_seconds", "updates", "threads_observed", "noisy", "tiers", "limits"),
+    "host_class",
+    *("cpu_model", "cpu_flags", "threads", "data_fingerprint", "artifact", "versions", "python", "git_commit", "finished_utc"),
+)
+"""The columns of rows.csv and rows.json, in order. Undefined values are None."""
+NOISY = 0.2
+"""A row is ``noisy`` when the medians of its rounds spread by more than this share of the smallest."""
+_STOPS = ("updates", "early", "deadline")
+
+
+def rows(store: Store) -> list[Row]:
+    """One row for every cell of the last run, in the grid's order."""
+    suite = store.meta("suite")
+    return [_row(cell, store.results(cell.steps()), store, suite) for cell in stored_cells(store)]
+
+
+def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Mapping[str, Any]) -> Row:
+    outcome, reason = judge(cell, results)
+    row: Row = dict.fromkeys(COLUMNS)
+    row |= {name: getattr(cell, name) for name in COLUMNS if name in Cell.__dataclass_fields__ and name not in ("metrics", "inspect")}
+    row |= {"outcome": outcome or "no_result", "reason": reason, "metric": cell.metrics[0], "threads": suite["build"]["cores"]}
+    if outcome is None:
+        row["reason"] = "the run ended before this cell was finished"
+    if cell.skipped:
+        return row
+    row |= _built(cell, results) | _provenance(cell, results, store)
+    if _ok(results, cell.inspect):
+        row |= _sizes(cell, results)
+    if _ok(results, cell.evaluate):
+        row |= _scores(cell, results, store)
+    if cell.latency and all(_ok(results, id_) for id_ in cell.latency):
+        row |= _latencies(cell, results, store)
+    if _ok(results, cell.memory):
+        row["rss_bytes"] = results[cell.memory].facts["rss_bytes"]
+    if _ok(results, cell.floor_memory):
+        row["floor_rss_bytes"] = results[cell.floor_memory].facts.get("rss_bytes")
+    if outcome == "ok":
+        row["tiers"] = [tier["name"] for tier in suite["tiers"] if _fits(row, tier)]
+    return row
+
+
+def _ok(results: Mapping[str, StepResult], id_: str) -> bool:
+    return id_ in results and results[id_].outcome == "ok"
+
+
+def _built(cell: Cell, results: Mapping[str, StepResult]) -> Row:
+    chain = [results[id_] for _, id_ in cell.chain if id_ in results]
+    shared = {id_ for _, id_ in cell.anchors} if cell.recipe != REFERENCE else set()
+    stops = [one.facts["stopped_by"] for one in chain if "stopped_by" in one.facts]
+    trained = [one.facts["updates"] for one in chain if "updates" in one.facts]
+    compiled = [one.facts["compile_seconds"] for one in chain if "compile_seconds" in one.facts]
+    return {
+        "stopped_by": max(stops, key=_STOPS.index, default=None),
+        "updates": sum(trained) if trained else None,
+        "compile_seconds": sum(compiled) if compiled else None,
+        "build_seconds": sum(one.seconds for one in chain if one.id not in shared),
+        "total_build_seconds": sum(one.seconds for one in _ancestors(chain, cell, results)),
+        "limits": _limits(chain),
+    }
+
+
+def _ancestors(chain: Sequence[StepResult], cell: Cell, results: Mapping[str, StepResult]) -> list[StepResult]:
+    """The chain and every teacher that it used, each once."""
+    used = {one.id: one for one in chain}
+    teachers = {one.ingredients.get("inputs", {}).get("reference") for one in chain}
+    for _, id_ in cell.anchors:
+        if id_ in teachers and id_ in results:
+            used[id_] = results[id_]
+    return list(used.values())
+
+
+def _limits(chain: Iterable[StepResult]) -> Row:
+    """For each limit its value and mechanism, and the largest value observed in any step of the chain."""
+    merged: dict[str, dict[str, Any]] = {}
+    for result in chain:
+        for name, evidence in result.limits.items():
+            best = merged.setdefault(name, dict(evidence))
+            if evidence["observed"] is not None and (best["observed"] is None or evidence["observed"] > best["observed"]):
+                best["observed"] = evidence["observed"]
+    return merged
+
+
+def _sizes(cell: Cell, results: Mapping[str, StepResult]) -> Row:
+    facts = results[cell.inspect].facts
+    reference = results[cell.reference_inspect].facts if _ok(results, cell.reference_inspect) else None
+    return {
+        "artifact": results[cell.chain[-1][1]].facts["artifact"],
+        "artifact_bytes": facts["bytes"],
+        "size_ratio": reference["bytes"] / facts["bytes"] if reference else None,
+        "deflate_bytes": facts["deflate_bytes"],
+        **{name: facts.get(name) for name in ("dtypes", "parameters", "nonzero_parameters", "macs")},
+    }
+
+
+def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
+    scores, metric = results[cell.evaluate].facts["scores"], cell.metrics[0]
+    interval = statistics.score_interval([scored(cell, store)], metric)
+    flips = None
+    if _ok(results, cell.reference_evaluate):
+        own, reference = (quality.labels(store.array(id_, "test")) for id_ in (cell.evaluate, cell.reference_evaluate))
+        flips = float(np.mean(own != reference))
+    return {
+        "metrics": scores["test"]["values"],
+        "val_score": scores["validation"]["values"][metric],
+        "score": scores["test"]["values"][metric],
+        "score_low": interval.low if interval else None,
+        "score_high": interval.high if interval else None,
+        "flips": flips,
+    }
+
+
+def scored(cell: Cell, store: Store) -> Scored:
+    """A cell's test outputs with their labels and units."""
+    y, units = (store.array(cell.prepare, f"test_{name}") for name in ("y", "units"))
+    return Scored(cell.fold, cell.seed, store.array(cell.evaluate, "test"), y, units, cast(Output, cell.output))
+
+
+def _latencies(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
+    samples = _samples(cell.latency, "artifact", store) / 1e3  # (processes, rounds, calls), µs
+    medians = np.median(samples, axis=2)
+    row: Row = {
+        "latency_p50_us": statistics.percentile_or_none(samples, 0.5),
+        "latency_p90_us": statistics.percentile_or_none(samples, 0.9),
+        "latency_p99_us": statistics.percentile_or_none(samples, 0.99),
+        "noisy": bool(medians.max() > (1 + NOISY) * medians.min()),
+        "first_call_ms": _median_fact(cell.latency, "artifact_first_call_ns", results) / 1e6,
+        "load_ms": _median_fact(cell.latency, "artifact_load_ns", results) / 1e6,
+    }
+    if all("floor_load_ns" in results[id_].facts for id_ in cell.latency):
+        row["floor_us"] = float(np.median(_samples(cell.latency, "floor", store))) / 1e3
+    if all("anchor_load_ns" in results[id_].facts for id_ in cell.latency):
+        anchor = np.median(_samples(cell.latency, "anchor", store) / 1e3, axis=2)
+        row["latency_ratio"], row["latency_ratio_low"], row["latency_ratio_high"] = statistics.ratio_interval(medians, anchor)
+    else:
+        row["latency_ratio"] = 1.0  # the reference itself
+    return row
+
+
+def _samples(ids: Sequence[str], role: str, store: Store) -> NDArray[Any]:
+    return np.stack([store.array(id_, role) for id_ in ids])
+
+
+def _median_fact(ids: Sequence[str], name: str, results: Mapping[str, StepResult]) -> float:
+    return float(np.median([results[id_].facts[name] for id_ in ids]))
+
+
+def _fits(row: Row, tier: Mapping[str, Any]) -> bool:
+    """Whether a row keeps every limit of a tier. A value that is not known keeps none."""
+    within = []
+    if tier["bytes"] is not None:
+        within.append(row["artifact_bytes"] is not None and row["artifact_bytes"] <= tier["bytes"])
+    if tier["latency_p90"] is not None:
+        within.append(row["latency_p90_us"] is not None and row["latency_p90_us"] <= tier["latency_p90"] * 1e6)
+    return all(within)
+
+
+def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
+    versions: dict[str, str] = {}
+    for id_ in cell.steps():
+        if id_ in results:
+            versions |= results[id_].facts["versions"]
+    last = max((results[id_] for id_ in cell.steps() if id_ in results), key=lambda one: one.finished_utc, default=None)
+    host = next((results[id_].ingredients["host_class"] for id_ in (cell.evaluate, *cell.latency) if id_ in results), None)
+    machine = store.meta(f"host_class:{host}") if host else {}
+    return {
+        "host_class": host,
+        "cpu_model": machine.get("cpu_model"),
+        "cpu_flags": machine.get("cpu_flags"),
+        "data_fingerprint": results[cell.prepare].facts.get("fingerprint") if cell.prepare in results else None,
+        "versions": dict(sorted(versions.items())),
+        "python": last.facts["python"] if last else None,
+        "git_commit": last.facts["git_commit"] or None if last else None,
+        "finished_utc": last.finished_utc if last else None,
+    }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method in a task's table: its rows over seeds and folds, the mean of their test scores and its interval by unit (None
+    where undefined)."""
+
+    rows: tuple[Row, ...]
+    score: float | None
+    low: float | None
+    high: float | None
+
+    def mean(self, column: str) -> float | None:
+        """Mean of a column over the rows; None where any lacks it."""
+        values = [row[column] for row in self.rows]
+        return None if any(value is None for value in values) else float(np.mean(values))
+
+    def median(self, column: str) -> float | None:
+        """Median of a column over the rows; None where any lacks it."""
+        values = [row[column] for row in self.rows]
+        return None if any(value is None for value in values) else float(np.median(values))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A task's leaderboard. ``entries``: methods all of whose cells are ``ok``, best mean score first; ``others``: rows of the
+    methods of which a cell is not, in the grid's order. ``baselines``: name -> mean test score. ``units``: how many units the test
+    rows belong to, summed over folds."""
+
+    task: str
+    metric: str
+    unit: str
+    test_rows: int
+    units: int
+    entries: tuple[Entry, ...]
+    others: tuple[Row, ...]
+    baselines: Mapping[str, float]
+
+
+def tables(store: Store, all_rows: Sequence[Row]) -> list[Table]:
+    """One table a task, in the grid's order. Rows of methods with a missing or failed cell are never ranked."""
+    by_task: dict[str, dict[tuple[str, ...], list[tuple[Cell, Row]]]] = defaultdict(lambda: defaultdict(list))
+    for cell, row in zip(stored_cells(store), all_rows, strict=True):
+        by_task[cell.task][cell.backend, cell.architecture, cell.recipe, cell.runtime].append((cell, row))
+    return [_table(task, list(methods.values()), store) for task, methods in by_task.items()]
+
+
+def _table(task: str, methods: Sequence[Sequence[tuple[Cell, Row]]], store: Store) -> Table:
+    entries, others = [], []
+    for method in methods:
+        if all(row["outcome"] == "ok" for _, row in method):
+            entries.append(_entry(method, store))
+        else:
+            others.extend(row for _, row in method)
+    first = methods[0][0][0]
+    prepared = {cell.fold: cell.prepare for method in methods for cell, _ in method if cell.prepare}
+    results = store.results(prepared.values())
+    done = [results[id_] for id_ in prepared.values() if _ok(results, id_)]
+    baselines: dict[str, list[float]] = defaultdict(list)
+    for result in done:
+        for name, scores in result.facts["baselines"].items():
+            if scores["test"][first.metrics[0]] is not None:
+                baselines[name].append(scores["test"][first.metrics[0]])
+    return Table(
+        task=task,
+        metric=first.metrics[0],
+        unit=first.unit,
+        test_rows=sum(result.facts["rows"]["test"] for result in done),
+        units=sum(len(np.unique(store.array(result.id, "test_units"))) for result in done),
+        entries=tuple(sorted(entries, key=lambda entry: -np.inf if entry.score is None else entry.score, reverse=True)),
+        others=tuple(others),
+        baselines={name: float(np.mean(values)) for name, values in baselines.items()},
+    )
+
+
+def _entry(method: Sequence[tuple[Cell, Row]], store: Store) -> Entry:
+    scores = [row["score"] for _, row in method]
+    if any(score is None for score in scores):
+        return Entry(tuple(row for _, row in method), None, None, None)
+    interval = statistics.score_interval([scored(one, store) for one, _ in method], method[0][0].metrics[0])
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return Entry(tuple(row for _, row in method), float(np.mean(scores)), low, high)

@@ -1,0 +1,95 @@
+"""What this machine enforces of a build's limits, and what it observed.
+
+Today: cores by affinity set before the interpreter starts, threads by the variables that the libraries read at start, seconds
+by the runner's wall clock. Memory is observed, not enforced, and every row says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+_PR_SET_PDEATHSIG = 1
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
+
+
+def available_cores() -> list[int]:
+    """The cores this process may run on, sorted."""
+    return sorted(os.sched_getaffinity(0))
+
+
+@contextmanager
+def pinned(cores: list[int]) -> Iterator[None]:
+    """A child started inside inherits this affinity: it is in force before its interpreter starts, and no code runs between
+    fork and exec. Only the calling thread is moved."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """The host's environment with thread counts and hash seed fixed, and UTF-8 everywhere."""
+    environment = dict(os.environ)
+    environment.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    environment.update(PYTHONHASHSEED="0", PYTHONUTF8="1", PYTHONUNBUFFERED="1")
+    return environment
+
+
+def die_with_host(host: int) -> None:
+    """Called first thing in a child: the kernel kills it when process ``host`` ends, however that ends (Linux)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != host:  # the host ended before the call above
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def peak_memory() -> int:
+    """Peak resident bytes of this process. VmHWM, not ru_maxrss: a child's ru_maxrss starts at its parent's peak."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status has no VmHWM")
+
+
+@dataclass(frozen=True)
+class HostClass:
+    """The machine as far as latency and int8 arithmetic depend on it. Rows of two classes never mix."""
+
+    cpu_model: str
+    cpu_flags: tuple[str, ...]
+    cores: int
+    memory_gib: int
+
+    @property
+    def id(self) -> str:
+        """A short name of the class: the first 12 hex digits of a sha256."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def host_class() -> HostClass:
+    """The class of this machine."""
+    fields: dict[str, str] = {}
+    with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
+        for line in cpuinfo:
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return HostClass(
+        cpu_model=fields.get("model name") or platform.machine(),
+        cpu_flags=tuple(sorted(fields.get("flags", fields.get("Features", "")).split())),
+        cores=os.cpu_count() or 1,
+        memory_gib=round(memory / 1024**3),
+    )

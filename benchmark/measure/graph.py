@@ -1,0 +1,329 @@
+"""Facts of an ONNX artifact, read from its graph: what it stores, what it computes, and whether two artifacts are one program.
+
+The rules, so that the numbers can be set beside another tool's:
+
+- A *constant* is an initializer or the output of a Constant node. Constant nodes are storage, not operators.
+- *Parameters* are the elements of the constants, of rank 1 or more, that a node reads: floating ones, integers of up to 16 bits,
+  and int32 biases of quantised operators. Scales, zero points, and int32, int64 and boolean constants (shapes, indices, axes)
+  are not; a scalar belongs to a formula. A tensor with several readers counts once; two tensors with equal bytes are stored
+  twice and count twice. Statistics of a batch normalisation that is still in the graph count. From operators of
+  ``ai.onnx.ml``: coefficients, intercepts, offsets and scales; of tree ensembles thresholds, leaf weights and base values.
+- A parameter is *non-zero* where the stored value differs from zero or, quantised, from its zero point.
+- *MACs* are multiply-adds at batch 1 of convolutions, matrix products, recurrent layers and linear models, biases not counted;
+  every other operator counts 0. A node fed by constants alone is computed once, while loading, and counts 0 too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import inliner, numpy_helper
+
+_SCALE_SLOTS = {  # inputs that hold scales and zero points, by position
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "ConvInteger": (2, 3),
+    "MatMulInteger": (2, 3),
+}
+_ZERO_POINTS = {  # quantised input -> its zero point's input and, where that is a vector, the axis it runs along
+    ("DequantizeLinear", 0): (2, 1),  # unless the node's attribute says another axis
+    ("QLinearConv", 3): (5, 0),
+    ("QLinearMatMul", 3): (5, -1),
+    ("ConvInteger", 1): (3, 0),
+    ("MatMulInteger", 1): (3, -1),
+}
+_INT32_WEIGHTS = {("DequantizeLinear", 0), ("QLinearConv", 8)}
+_NARROW = {f"{sign}int{bits}" for sign in ("", "u") for bits in (2, 4, 8, 16)}
+_WEIGHT_ATTRIBUTES = (
+    *("coefficients", "intercepts", "offset", "scale", "support_vectors", "rho"),
+    *("class_weights", "target_weights", "leaf_weights", "nodes_splits", "base_values"),
+)
+_LINEAR = ("LinearClassifier", "LinearRegressor")
+_UNCOUNTED = ("Attention", "DeformConv", "DFT", "STFT", "SVMClassifier", "SVMRegressor")  # they multiply and add, by other rules
+
+
+@dataclass(frozen=True)
+class Facts:
+    """``parameters``, ``nonzero_parameters``: elements. ``macs``: multiply-adds at batch 1, None where ``macs_reason`` says why
+    they cannot be counted. ``dtypes``: elements really stored by dtype (initializers, tensors and lists of floats in attributes).
+    ``operators``: nodes by operator. ``nodes``: their sum. ``program``: sha256, in hex, of the operators in graph order with
+    their attributes, wiring and constants' bytes; names, documentation and shapes of inner values do not enter."""
+
+    parameters: int
+    nonzero_parameters: int
+    macs: int | None
+    macs_reason: str
+    dtypes: Mapping[str, int]
+    operators: Mapping[str, int]
+    nodes: int
+    program: str
+
+
+def facts(folder: Path) -> Facts | None:
+    """Facts of the ONNX model in ``folder``, None where there is none. Raises ValueError for more than one model, and for sparse
+    initializers, which no rule here covers."""
+    paths = sorted(folder.rglob("*.onnx"))
+    if not paths:
+        return None
+    if len(paths) > 1:
+        raise ValueError(f"{folder} holds {len(paths)} ONNX models: {', '.join(path.name for path in paths)}")
+    model = onnx.load(paths[0])
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    graphs = list(_graphs(model.graph))
+    if any(graph.sparse_initializer for graph in graphs):
+        raise ValueError(f"{paths[0]} has sparse initializers")
+    nodes = [node for graph in graphs for node in graph.node if node.op_type != "Constant"]
+    constants = {name: value for graph in graphs for name, value in _constants(graph).items()}
+    weights = [*_weight_inputs(nodes, constants), *_weight_attributes(nodes)]
+    operators = Counter(node.op_type for node in nodes)
+    macs, macs_reason = _macs(model, constants)
+    return Facts(
+        parameters=sum(nonzero.size for nonzero in weights),
+        nonzero_parameters=sum(int(nonzero.sum()) for nonzero in weights),
+        macs=macs,
+        macs_reason=macs_reason,
+        dtypes=dict(sorted(_stored(nodes, constants).items())),
+        operators=dict(sorted(operators.items())),
+        nodes=operators.total(),
+        program=_program(model.graph, {}, ""),
+    )
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.type in (attribute.GRAPH, attribute.GRAPHS) else ():
+                yield from _graphs(inner)
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            value = onnx.helper.get_attribute_value(node.attribute[0])
+            if isinstance(value, onnx.TensorProto):
+                found[node.output[0]] = numpy_helper.to_array(value)
+            else:
+                dtype = np.float32 if node.attribute[0].name.startswith("value_float") else None
+                found[node.output[0]] = np.asarray(value, dtype=dtype)
+    return found
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    return next((onnx.helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)
+
+
+def _weight_inputs(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) -> list[NDArray[np.bool_]]:
+    """For each constant that is a weight: where it is not zero."""
+    dynamic_scales = {node.output[1] for node in nodes if node.op_type == "DynamicQuantizeLinear"}
+    nonzero: dict[str, NDArray[np.bool_]] = {}
+    for node in nodes:
+        if node.op_type == "Mul" and dynamic_scales & set(node.input):
+            continue  # dynamic quantisation multiplies the activation's scale by the weight's
+        for slot, name in enumerate(node.input):
+            value = constants.get(name)
+            if value is None or name in nonzero or value.ndim == 0 or slot in _SCALE_SLOTS.get(node.op_type, ()):
+                continue
+            is_weight = value.dtype.name.startswith(("float", "bfloat")) or value.dtype.name in _NARROW
+            if is_weight or (value.dtype == np.int32 and (node.op_type, slot) in _INT32_WEIGHTS):
+                nonzero[name] = np.asarray(value != _zero(node, slot, value, constants), dtype=np.bool_)
+    return list(nonzero.values())
+
+
+def _zero(node: onnx.NodeProto, slot: int, value: NDArray[Any], constants: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The stored value that means zero, in a shape that broadcasts to the weight's."""
+    zero_slot, axis = _ZERO_POINTS.get((node.op_type, slot), (len(node.input), 0))
+    if zero_slot >= len(node.input) or node.input[zero_slot] not in constants:
+        return np.zeros((), dtype=value.dtype)
+    zero = constants[node.input[zero_slot]]
+    axis = _attribute(node, "axis", axis)
+    if zero.size == 1:
+        return zero.reshape(())
+    if zero.ndim == 1:
+        return zero.reshape([-1 if i == axis % value.ndim else 1 for i in range(value.ndim)])
+    return np.repeat(zero, _attribute(node, "block_size", 1), axis=axis)  # one zero point a block, along the axis
+
+
+def _weight_attributes(nodes: list[onnx.NodeProto]) -> list[NDArray[np.bool_]]:
+    found = []
+    for node in nodes:
+        if node.domain != "ai.onnx.ml":
+            continue
+        for name in _WEIGHT_ATTRIBUTES:
+            found.append(_numbers(_attribute(node, name, [])) != 0)
+        thresholds = _numbers(_attribute(node, "nodes_values", _attribute(node, "nodes_values_as_tensor", [])))
+        modes = np.asarray(_attribute(node, "nodes_modes", []))
+        if node.op_type != "TreeEnsemble" and thresholds.size:  # in the older operators leaves have a dummy threshold
+            found.append(thresholds[modes != b"LEAF"] != 0)
+    return found
+
+
+def _numbers(value: Any) -> NDArray[Any]:
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value, dtype=np.float32)
+
+
+def _stored(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for value in constants.values():
+        counts[value.dtype.name] += value.size
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        if attribute.type in (attribute.TENSOR, attribute.FLOATS):
+            value = _numbers(onnx.helper.get_attribute_value(attribute))
+            counts[value.dtype.name] += value.size
+    return counts
+
+
+class _UncountableError(Exception):
+    """Why the MACs of a graph are not known."""
+
+
+def _macs(model: onnx.ModelProto, constants: Mapping[str, NDArray[Any]]) -> tuple[int | None, str]:
+    try:
+        shape = _shapes(model, constants)
+        fixed = set(constants)
+        total = 0
+        for node in model.graph.node:
+            if node.op_type != "Constant" and fixed.issuperset(filter(None, node.input)) and node.input:
+                fixed.update(node.output)
+            else:
+                total += _node_macs(node, shape)
+    except _UncountableError as error:
+        return None, str(error)
+    return total, ""
+
+
+def _shapes(model: onnx.ModelProto, constants: Mapping[str, NDArray[Any]]) -> Callable[[str], list[int]]:
+    """Looks a value's shape up at batch 1. What the file says of inner values and outputs is inferred afresh, as some exporters
+    are wrong there; integers computed from shapes are computed too, as a Reshape may need them."""
+    single = onnx.ModelProto()
+    single.CopyFrom(model)
+    graph = single.graph
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    for value in graph.input:
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    values = dict(constants)
+    while True:
+        known: dict[str, list[int]] = _inferred(single) | {name: list(value.shape) for name, value in values.items()}
+        computed = {node.output[0]: value for node in graph.node if (value := _integers(node, known, values, opsets)) is not None}
+        if not computed:
+            break
+        values |= computed
+        graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in computed.items())
+        rest = [node for node in graph.node if node.output[0] not in computed]
+        del graph.node[:]
+        graph.node.extend(rest)
+
+    def shape(name: str) -> list[int]:
+        if name not in known:
+            raise _UncountableError(f"the shape of {name!r} is not known")
+        return known[name]
+
+    return shape
+
+
+def _inferred(model: onnx.ModelProto) -> dict[str, list[int]]:
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise _UncountableError(f"shapes cannot be inferred: {error}") from error
+    shapes = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            shapes[value.name] = [dim.dim_value for dim in dims]
+    return shapes
+
+
+def _integers(
+    node: onnx.NodeProto, known: Mapping[str, list[int]], values: Mapping[str, NDArray[Any]], opsets: dict[str, int]
+) -> NDArray[Any] | None:
+    """What a node that computes on shapes gives: a Shape of a known shape, or any operator on integers already known."""
+    if node.op_type == "Shape" and node.input[0] in known:
+        return np.array(known[node.input[0]][_attribute(node, "start", 0) : _attribute(node, "end", None)], dtype=np.int64)
+    feeds = {name: values.get(name) for name in node.input if name}
+    if node.op_type == "Constant" or not feeds or any(value is None or value.dtype.kind != "i" for value in feeds.values()):
+        return None
+    from onnx.reference import ReferenceEvaluator  # as slow to import as all the rest, and few graphs need it
+
+    (result, *_) = ReferenceEvaluator(node, opsets=opsets).run(None, feeds)
+    return np.asarray(result)
+
+
+def _node_macs(node: onnx.NodeProto, shape: Callable[[str], list[int]]) -> int:
+    if node.domain not in ("", "ai.onnx", "ai.onnx.ml") or node.op_type in _UNCOUNTED:
+        raise _UncountableError(f"no rule for operator {node.domain and node.domain + '.'}{node.op_type}")
+    if any(attribute.type in (attribute.GRAPH, attribute.GRAPHS) for attribute in node.attribute):
+        raise _UncountableError(f"how often the subgraph of {node.op_type} runs is not known")
+    match node.op_type:
+        case "Conv" | "ConvInteger" | "QLinearConv":
+            weight = shape(node.input[3 if node.op_type == "QLinearConv" else 1])  # (out, in / groups, kernel...)
+            return prod(shape(node.output[0])) * prod(weight[1:])
+        case "ConvTranspose":  # each input element meets (out / groups, kernel...) weights
+            return prod(shape(node.input[0])) * prod(shape(node.input[1])[1:])
+        case "Gemm":
+            return prod(shape(node.output[0])) * shape(node.input[0])[0 if _attribute(node, "transA", 0) else 1]
+        case "MatMul" | "MatMulInteger" | "QLinearMatMul":
+            return prod(shape(node.output[0])) * shape(node.input[0])[-1]
+        case "Einsum":
+            return _einsum_macs(_attribute(node, "equation", b"").decode(), [shape(name) for name in node.input])
+        case "RNN" | "GRU" | "LSTM":  # X is (time, batch, in), or batch first; W and R hold all gates and directions
+            time_and_batch = shape(node.input[0])[:2]
+            return prod(time_and_batch) * (prod(shape(node.input[1])) + prod(shape(node.input[2])))
+        case operator if operator in _LINEAR:
+            return len(_attribute(node, "coefficients", []))
+    return 0
+
+
+def _einsum_macs(equation: str, shapes: list[list[int]]) -> int:
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    if "." in equation:
+        raise _UncountableError(f"no rule for Einsum with an ellipsis: {equation}")
+    sizes = {letter: size for term, shape in zip(terms, shapes, strict=True) for letter, size in zip(term, shape, strict=True)}
+    return prod(sizes.values()) * (len(terms) - 1)
+
+
+def _program(graph: onnx.GraphProto, outer: Mapping[str, str], level: str) -> str:
+    """Values are referred to by where they come from: a constant by its bytes, an input or a node's output by its place."""
+    constants = {name: _constant_digest(value) for name, value in _constants(graph).items()}
+    inputs = {value.name: f"{level}input{i}" for i, value in enumerate(graph.input)}
+    places = {"": "", **outer, **inputs, **constants}
+    digest = hashlib.sha256()
+    for i, node in enumerate(node for node in graph.node if node.op_type != "Constant"):
+        place = f"{level}{i}"
+        attributes = sorted((entry.name, _attribute_text(entry, places, f"{place}/")) for entry in node.attribute)
+        domain = "" if node.domain == "ai.onnx" else node.domain  # two names of the default domain
+        digest.update(repr((domain, node.op_type, attributes, [places[name] for name in node.input])).encode())
+        places |= {name: f"{place}.{j}" for j, name in enumerate(node.output) if name}
+    digest.update(repr([places[value.name] for value in graph.output]).encode())
+    return digest.hexdigest()
+
+
+def _constant_digest(value: NDArray[Any]) -> str:
+    return hashlib.sha256(repr((value.dtype.name, value.shape)).encode() + value.tobytes()).hexdigest()
+
+
+def _attribute_text(attribute: onnx.AttributeProto, places: Mapping[str, str], level: str) -> str:
+    match onnx.helper.get_attribute_value(attribute):
+        case onnx.TensorProto() as tensor:
+            return _constant_digest(numpy_helper.to_array(tensor))
+        case onnx.GraphProto() as graph:
+            return _program(graph, places, level)
+        case value:
+            return repr(value)

@@ -1,0 +1,618 @@
+"""Suite × registry × prepared data -> the graph of steps and the list of cells. Reads code digests and versions, writes nothing.
+
+A step's id is the sha256 of everything that its result depends on, so a finished step is found again by its id, steps that
+recipes share exist once, and a change reruns exactly what it touches.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import benchmark
+from benchmark.data import Prepared
+from benchmark.errors import UserError
+from benchmark.registry import Provider, Registry, files_digest, ingredients, nearest
+from benchmark.specs import STAGES, BackendSpec, CompressorSpec, Param, RuntimeSpec, Scalar, TaskSpec
+from benchmark.store import Outcome, StepResult, Store
+from benchmark.suite import PassCall, Recipe, Suite
+
+StepKind: TypeAlias = Literal[
+    "prepare", "train", "pass", "export", "identity", "inspect", "evaluate", "latency", "memory"
+]
+MEASURED: tuple[StepKind, ...] = ("latency", "memory")
+"""Kinds that run alone on the machine, after everything is built."""
+UNKNOWN = Prepared(fingerprint="unknown", input_shape=(), classes=(), rows={})
+"""Stands for a fold that is not prepared yet: the ids made from it match nothing."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A piece of work. ``inputs``: role -> id of the step whose output it reads. ``settings``: what the worker needs to know.
+    ``rides``: id of a step in whose job it runs, right after it, unless that one is finished. ``target``: the plugin's code, empty
+    for the host's own work. ``versions``: distribution -> version, for provenance only."""
+
+    id: str
+    kind: StepKind
+    label: str
+    target: str
+    inputs: Mapping[str, str]
+    settings: Mapping[str, Any]
+    ingredients: Mapping[str, Any]
+    versions: Mapping[str, str]
+    rides: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A pass judged by what it did to the artifact. ``step``: the pass's own; ``before``, ``after``: the ``inspect`` steps of the
+    artifact without it and with it."""
+
+    name: str
+    step: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the grid. ``chain``: (name in reasons, step id) from training to the artifact. ``anchors``: likewise, what the latency is
+    compared with. A cell that cannot run has ``skipped``, the reason, and no steps."""
+
+    suite: str
+    task: str
+    modality: str
+    metrics: tuple[str, ...]
+    margin: float
+    unit: str
+    fold: int
+    backend: str
+    architecture: str
+    recipe: str
+    runtime: str
+    seed: int
+    output: str
+    skipped: str = ""
+    prepare: str = ""
+    chain: tuple[tuple[str, str], ...] = ()
+    compared: tuple[Compared, ...] = ()
+    anchors: tuple[tuple[str, str], ...] = ()
+    inspect: str = ""
+    evaluate: str = ""
+    latency: tuple[str, ...] = ()
+    memory: str = ""
+    floor_memory: str = ""
+    reference_inspect: str = ""
+    reference_evaluate: str = ""
+
+    @property
+    def label(self) -> str:
+        """How the cell is named to people."""
+        parts = [self.task, f"fold {self.fold}", self.backend, self.architecture, self.recipe, self.runtime, f"seed {self.seed}"]
+        return " · ".join(part for part in parts if part)
+
+    def steps(self) -> tuple[str, ...]:
+        """Ids of all steps that the row is made of."""
+        ids = [self.prepare, *(id_ for _, id_ in (*self.chain, *self.anchors)), self.inspect, self.evaluate, *self.latency, self.memory]
+        ids += [self.floor_memory, self.reference_inspect, self.reference_evaluate]
+        ids += [id_ for one in self.compared for id_ in (one.before, one.after)]
+        return tuple(id_ for id_ in dict.fromkeys(ids) if id_)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``steps``: every step once, each after its inputs. ``cells``: the whole grid in the suite's order."""
+
+    steps: Mapping[str, Step]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What of this machine and of the host's own code enters ids."""
+
+    host_class: str
+    measure_digest: str
+
+
+def measure_digest() -> str:
+    """Digest of the code that measures: its change reruns every evaluation and measurement, and no training."""
+    folder = Path(__file__).parent / "measure"
+    return files_digest(folder, folder.glob("*.py"))
+
+
+def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:
+    """The prepare steps by (task, fold), which run before the rest can be planned. Raises UserError for an unknown task or fold."""
+    steps = {}
+    for name in suite.tasks:
+        provider = registry.get("task", name)
+        spec = cast(TaskSpec, provider.spec)
+        for fold in suite.folds:
+            if fold >= spec.folds:
+                raise UserError(f"task {name} has no fold {fold}: it has {spec.folds}, from 0 on")
+            if not provider.missing:
+                steps[name, fold] = _step(
+                    "prepare",
+                    f"{name} · fold {fold}: prepare",
+                    provider,
+                    settings={"fold": fold, "spec": dataclasses.asdict(spec)},
+                    ingredients={"fold": fold},
+                    of_provider=ingredients(provider),
+                )
+    return steps
+
+
+def plan(suite: Suite, registry: Registry, prepared: Mapping[tuple[str, int], Prepared], machine: Machine) -> Plan:
+    """The steps and cells of a suite. ``prepared``: what is known of each (task, fold); absent ones count as unknown. Raises UserError
+    for names, parameters and orders that cannot be right; a combination that merely does not exist becomes a skipped cell."""
+    return _Planner(suite, registry, prepared, machine).plan()
+
+
+@dataclass
+class _Planner:
+    suite: Suite
+    registry: Registry
+    prepared: Mapping[tuple[str, int], Prepared]
+    machine: Machine
+    steps: dict[str, Step] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def plan(self) -> Plan:
+        suite = self.suite
+        preparation = plan_preparation(suite, self.registry)
+        backends = {name: self.registry.get("backend", name) for name in suite.backends}
+        runtimes = {name: self.registry.get("runtime", name) for name in suite.runtimes}
+        _check_training(suite, backends)
+        self._check_architectures(backends)
+        for recipe in suite.recipes:
+            self._check_recipe(recipe)
+        for step in preparation.values():
+            self.steps[step.id] = step
+        for task in suite.tasks:
+            for fold in suite.folds:
+                for backend in backends.values():
+                    for architecture in self._architectures(backend, cast(TaskSpec, self.registry.tasks[task].spec)):
+                        for recipe in suite.recipes:
+                            for runtime in runtimes.values():
+                                for seed in suite.seeds:
+                                    self._cell(preparation.get((task, fold)), task, fold, backend, architecture, recipe, runtime, seed)
+        return Plan(self.steps, tuple(self.cells))
+
+    # Checks of what the suite names
+
+    def _check_architectures(self, backends: Mapping[str, Provider]) -> None:
+        for name, architectures in self.suite.architectures.items():
+            if name not in backends:
+                continue  # filtered away, or of a back end that another run uses
+            known = {one for group in cast(BackendSpec, backends[name].spec).architectures.values() for one in group}
+            for architecture in architectures:
+                if architecture not in known:
+                    raise UserError(f"unknown architecture {architecture!r} of {name}{nearest(architecture, known)}")
+
+    def _check_recipe(self, recipe: Recipe) -> None:
+        """Names and orders, for every back end at once: whatever is wrong for all is the user's mistake."""
+        last = 0
+        for position, call in enumerate(recipe.passes):
+            providers = [
+                provider for (_, name), provider in self.registry.compressors.items() if name == call.name
+            ] or [self.registry.compressor("", call.name)]
+            specs = [cast(CompressorSpec, provider.spec) for provider in providers if provider]
+            for spec in specs:
+                _fill(spec.params, dict(call.params), f"pass {call.name}")
+            stage = min(STAGES.index(spec.stage) for spec in specs)
+            if stage == 0 and position:
+                raise UserError(f"recipe {recipe}: {call.name} replaces training, so it must come first")
+            if stage < last:
+                raise UserError(f"recipe {recipe}: {call.name} works on a checkpoint, so it must come before passes on artifacts")
+            last = stage
+
+    def _architectures(self, backend: Provider, task: TaskSpec) -> tuple[str, ...]:
+        spec = cast(BackendSpec, backend.spec)
+        return self.suite.architectures.get(spec.name) or spec.architectures.get(task.modality, ("",))[:1]
+
+    # One cell
+
+    def _cell(
+        self,
+        prepare: Step | None,
+        task: str,
+        fold: int,
+        backend: Provider,
+        architecture: str,
+        recipe: Recipe,
+        runtime: Provider,
+        seed: int,
+    ) -> None:
+        spec = cast(TaskSpec, self.registry.tasks[task].spec)
+        backend_spec = cast(BackendSpec, backend.spec)
+        empty = Cell(
+            suite=self.suite.name,
+            task=task,
+            modality=spec.modality,
+            metrics=spec.metrics,
+            margin=spec.margin,
+            unit=spec.unit,
+            fold=fold,
+            backend=backend_spec.name,
+            architecture=architecture,
+            recipe=str(recipe),
+            runtime=runtime.spec.name,
+            seed=seed,
+            output=backend_spec.output,
+        )
+        calls = [(call, self.registry.compressor(backend_spec.name, call.name)) for call in recipe.passes]
+        reason = self._why_not(spec, backend, architecture, calls, runtime)
+        format_ = _format(backend_spec, [cast(CompressorSpec, one.spec) for _, one in calls if one], cast(RuntimeSpec, runtime.spec))
+        if not reason and not format_:
+            reason = f"no format that {backend_spec.name} exports, these passes map and {runtime.spec.name} loads"
+        if reason or prepare is None:
+            self.cells.append(dataclasses.replace(empty, skipped=reason))
+            return
+        passes = [(call, cast(Provider, provider)) for call, provider in calls]
+        branch = _Branch(self, prepare, task, fold, backend, architecture, seed)
+        self.cells.append(branch.cell(empty, passes, format_, runtime))
+
+    def _why_not(
+        self,
+        task: TaskSpec,
+        backend: Provider,
+        architecture: str,
+        calls: list[tuple[PassCall, Provider | None]],
+        runtime: Provider,
+    ) -> str:
+        spec = cast(BackendSpec, backend.spec)
+        for call, provider in calls:
+            if provider is None:
+                return f"no such pass for {spec.name}: {call.name}"
+        used = [self.registry.tasks[task.name], backend, runtime, *(provider for _, provider in calls if provider)]
+        for one in used:
+            if one.missing:
+                return f"{one.path} {one.hint}"
+        if architecture not in spec.architectures.get(task.modality, ()):
+            return f"no {architecture or 'architecture'} for {task.modality} tasks in {spec.name}"
+        return ""
+
+    # Steps
+
+    def of(self, provider: Provider) -> dict[str, Any]:
+        if provider.identity not in self.known:
+            self.known[provider.identity] = ingredients(provider)
+        return self.known[provider.identity]
+
+    def add(
+        self,
+        kind: StepKind,
+        label: str,
+        provider: Provider | None,
+        *,
+        inputs: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        ingredients: Mapping[str, Any],
+        rides: str = "",
+    ) -> str:
+        step = _step(
+            kind,
+            label,
+            provider,
+            inputs=inputs or {},
+            settings=settings or {},
+            ingredients=ingredients,
+            of_provider=self.of(provider) if provider else {},
+            rides=rides,
+        )
+        self.steps.setdefault(step.id, step)
+        return step.id
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """All cells of one (task, fold, back end, architecture, seed): they share the reference."""
+
+    planner: _Planner
+    prepare: Step
+    task: str
+    fold: int
+    backend: Provider
+    architecture: str
+    seed: int
+
+    def cell(self, empty: Cell, passes: list[tuple[PassCall, Provider]], format_: str, runtime: Provider) -> Cell:
+        train = self._train()
+        reference = self._export(train, format_, [])
+        start, model, artifact_passes = (
+            [one for one in passes if cast(CompressorSpec, one[1].spec).stage == stage] for stage in STAGES
+        )
+        names, checkpoint, chain = list[str](), train, [("train", train)]
+        for call, provider in start:
+            names = [str(call)]
+            checkpoint = self._pass(call, provider, names, {}, train)
+            chain = [(call.name, checkpoint)]
+        artifact = self._export(checkpoint, format_, names)
+        compared: list[Compared] = []
+        for call, provider in model:
+            inspected = self._inspect(artifact, names)
+            names = [*names, str(call)]
+            checkpoint = self._pass(call, provider, names, {"input": checkpoint}, train)
+            artifact = self._export(checkpoint, format_, names)
+            chain.append((call.name, checkpoint))
+            compared.append(Compared(call.name, checkpoint, inspected, self._inspect(artifact, names)))
+        chain.append(("export", artifact))
+        for call, provider in artifact_passes:
+            before, inspected = artifact, self._inspect(artifact, names)
+            names = [*names, str(call)]
+            artifact = self._pass(call, provider, names, {"input": before}, reference)
+            chain.append((call.name, artifact))
+            compared.append(Compared(call.name, artifact, inspected, self._inspect(artifact, names)))
+        identity = self._identity(runtime)
+        measure = self.planner.suite.measure
+        inputs = {"artifact": artifact, "anchor": reference, "floor": identity, "data": self.prepare.id}
+        return dataclasses.replace(
+            empty,
+            prepare=self.prepare.id,
+            chain=tuple(chain),
+            compared=tuple(compared),
+            anchors=(("reference: train", train), ("reference: export", reference), ("identity model", identity)),
+            inspect=self._inspect(artifact, names),
+            evaluate=self._evaluate(artifact, runtime, names),
+            latency=tuple(
+                self._measured(
+                    "latency",
+                    self._label(names, f"latency on {runtime.spec.name}, process {process}"),
+                    runtime,
+                    inputs,
+                    {"process": process, "rounds": measure.rounds, "calls": measure.calls},
+                )
+                for process in range(measure.processes)
+            ),
+            memory=self._memory(artifact, runtime, self._label(names, f"memory on {runtime.spec.name}")),
+            floor_memory=self._memory(identity, runtime, f"{runtime.spec.name}: memory of its identity model"),
+            reference_inspect=self._inspect(reference, []),
+            reference_evaluate=self._evaluate(reference, runtime, []),
+        )
+
+    def _label(self, names: list[str], verb: str) -> str:
+        where = f"{self.task} · fold {self.fold} · {self.backend.spec.name} {self.architecture} · seed {self.seed}"
+        return f"{where} · {' + '.join(names) or 'reference'}: {verb}"
+
+    @property
+    def _fingerprint(self) -> str:
+        return self.planner.prepared.get((self.task, self.fold), UNKNOWN).fingerprint
+
+    @property
+    def _training(self) -> dict[str, Scalar]:
+        spec = cast(BackendSpec, self.backend.spec)
+        given = {**self.planner.suite.training.get("", {}), **self.planner.suite.training.get(spec.name, {})}
+        names = {param.name for param in spec.params}
+        return _fill(spec.params, {name: value for name, value in given.items() if name in names}, f"[train] of {spec.name}")
+
+    def _build(
+        self, kind: StepKind, verb: str, names: list[str], provider: Provider, inputs: Mapping[str, str], **settings: Any
+    ) -> str:
+        limits = self.planner.suite.build
+        settings = {
+            "architecture": self.architecture,
+            "seed": self.seed,
+            "output_kind": cast(BackendSpec, self.backend.spec).output,
+            **settings,
+        }
+        return self.planner.add(
+            kind,
+            self._label(names, verb),
+            provider,
+            inputs={**inputs, "data": self.prepare.id},
+            settings=settings,
+            ingredients={
+                **settings,
+                "data": self._fingerprint,
+                "inputs": dict(inputs),
+                "limits": dataclasses.asdict(limits),
+            },
+            rides=inputs["input"] if kind == "export" else "",
+        )
+
+    def _train(self) -> str:
+        return self._build("train", "train", [], self.backend, {}, params=self._training, training=self._training)
+
+    def _export(self, checkpoint: str, format_: str, names: list[str]) -> str:
+        return self._build(
+            "export", f"export to {format_}", names, self.backend, {"input": checkpoint}, params={}, training={}, format=format_
+        )
+
+    def _pass(
+        self, call: PassCall, provider: Provider, names: list[str], inputs: Mapping[str, str], reference: str
+    ) -> str:
+        spec = cast(CompressorSpec, provider.spec)
+        if spec.uses_reference:
+            inputs = {**inputs, "reference": reference}
+        return self._build(
+            "pass",
+            call.name,
+            names,
+            provider,
+            inputs,
+            params=_fill(spec.params, dict(call.params), f"pass {call.name}"),
+            training=self._training if spec.backend else {},
+            stage=spec.stage,
+        )
+
+    def _inspect(self, artifact: str, names: list[str]) -> str:
+        return self.planner.add(
+            "inspect",
+            self._label(names, "inspect the artifact"),
+            None,
+            inputs={"artifact": artifact},
+            ingredients={"artifact": artifact, "measure": self.planner.machine.measure_digest},
+        )
+
+    def _identity(self, runtime: Provider) -> str:
+        shape = self.planner.prepared.get((self.task, self.fold), UNKNOWN).input_shape
+        return self.planner.add(
+            "identity",
+            f"{runtime.spec.name}: identity model for inputs of {' × '.join(map(str, shape))}",
+            runtime,
+            settings={"input_shape": list(shape)},
+            ingredients={"input_shape": list(shape)},
+        )
+
+    def _evaluate(self, artifact: str, runtime: Provider, names: list[str]) -> str:
+        return self._measured(
+            "evaluate",
+            self._label(names, f"evaluate on {runtime.spec.name}"),
+            runtime,
+            {"artifact": artifact, "data": self.prepare.id},
+            {
+                "output_kind": cast(BackendSpec, self.backend.spec).output,
+                "metrics": list(cast(TaskSpec, self.planner.registry.tasks[self.task].spec).metrics),
+            },
+            rides=self._inspect(artifact, names),
+        )
+
+    def _memory(self, artifact: str, runtime: Provider, label: str) -> str:
+        return self._measured("memory", label, runtime, {"artifact": artifact, "data": self.prepare.id}, {})
+
+    def _measured(
+        self,
+        kind: StepKind,
+        label: str,
+        runtime: Provider,
+        inputs: Mapping[str, str],
+        settings: Mapping[str, Any],
+        rides: str = "",
+    ) -> str:
+        return self.planner.add(
+            kind,
+            label,
+            runtime,
+            inputs=inputs,
+            settings=settings,
+            ingredients={
+                **settings,
+                "inputs": {role: id_ for role, id_ in inputs.items() if role != "data"},
+                "data": self._fingerprint,
+                "threads": self.planner.suite.build.cores,
+                "measure": self.planner.machine.measure_digest,
+                "host_class": self.planner.machine.host_class,
+            },
+            rides=rides,
+        )
+
+
+def _step(
+    kind: StepKind,
+    label: str,
+    provider: Provider | None,
+    *,
+    inputs: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any],
+    ingredients: Mapping[str, Any],
+    of_provider: Mapping[str, Any],
+    rides: str = "",
+) -> Step:
+    everything = {"kind": kind, **of_provider, **ingredients}
+    canonical = json.dumps(everything, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    versions = {"pocketbench": benchmark.__version__}
+    if provider is not None:
+        versions[provider.distribution] = provider.version
+        for module, distribution in provider.spec.requires.items():
+            if distribution is not None:
+                versions[distribution] = of_provider["requires"][module]
+    return Step(
+        id=hashlib.sha256(canonical.encode()).hexdigest(),
+        kind=kind,
+        label=label,
+        target=provider.spec.target if provider else "",
+        inputs=inputs or {},
+        settings=settings,
+        ingredients=everything,
+        versions=versions,
+        rides=rides,
+    )
+
+
+def _fill(params: tuple[Param, ...], given: Mapping[str, Scalar], where: str) -> dict[str, Scalar]:
+    """All parameters with defaults filled in, of the default's type; raises UserError for an unknown name or a refused value."""
+    by_name = {param.name: param for param in params}
+    for name, value in given.items():
+        if name not in by_name:
+            raise UserError(f"{where}: unknown parameter {name!r}{nearest(name, by_name)}")
+        if reason := by_name[name].refuses(value):
+            raise UserError(f"{where}: {name}: {reason}")
+    return {
+        name: float(value) if isinstance(param.default, float) else value
+        for name, param in sorted(by_name.items())
+        for value in [given.get(name, param.default)]
+    }
+
+
+def _check_training(suite: Suite, backends: Mapping[str, Provider]) -> None:
+    names = {name: {param.name for param in cast(BackendSpec, one.spec).params} for name, one in backends.items()}
+    for backend, given in suite.training.items():
+        known = names[backend] if backend in names else set().union(*names.values()) if backend == "" else None
+        if known is None:
+            continue  # of a back end that was filtered away
+        for name in given:
+            if name not in known:
+                raise UserError(f"[train{'.' + backend if backend else ''}]: unknown parameter {name!r}{nearest(name, known)}")
+
+
+def _format(backend: BackendSpec, passes: list[CompressorSpec], runtime: RuntimeSpec) -> str:
+    """The first format that the back end exports, the artifact passes map and the runtime loads; empty where there is none."""
+    for first in backend.exports:
+        current: str | None = first
+        for spec in passes:
+            if spec.stage == "artifact":
+                current = spec.produces if current in spec.accepts else None
+        if current in runtime.formats:
+            return first
+    return ""
+
+
+def stored_cells(store: Store) -> list[Cell]:
+    """The grid that the last run recorded, in its order."""
+    return [
+        Cell(
+            **{
+                **values,
+                **{key: tuple(values[key]) for key in ("metrics", "latency")},
+                **{key: tuple(map(tuple, values[key])) for key in ("chain", "anchors")},
+                "compared": tuple(Compared(**one) for one in values["compared"]),
+            }
+        )
+        for values in store.cells()
+    ]
+
+
+def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None, str]:
+    """The outcome of a cell and its reason, from the results of its steps; (None, "") while a step is still to run."""
+    if cell.skipped:
+        return "skipped", cell.skipped
+    steps = [("prepare", cell.prepare), *cell.chain, ("inspect", cell.inspect), ("evaluate", cell.evaluate)]
+    if found := _first_not_ok(steps, results):
+        return found
+    for one in cell.compared:
+        if one.before not in results or one.after not in results:
+            return None, ""
+        if results[one.step].facts.get("matched") == 0:
+            return "no_op", f"{one.name}: it matched no layer"
+        before, after = results[one.before].facts, results[one.after].facts
+        if before.get("program") and before["program"] == after.get("program") and after["bytes"] > 0.99 * before["bytes"]:
+            return "no_op", f"{one.name}: the artifact has the same constants and operators as without it"
+    measured = [*(("latency", id_) for id_ in cell.latency), ("memory", cell.memory), ("memory of the identity model", cell.floor_memory)]
+    return _first_not_ok([*cell.anchors, *measured], results) or ("ok", "")
+
+
+def _first_not_ok(
+    steps: Iterable[tuple[str, str]], results: Mapping[str, StepResult]
+) -> tuple[Outcome | None, str] | None:
+    for name, id_ in steps:
+        if id_ not in results:
+            return None, ""
+        if results[id_].outcome != "ok":
+            return results[id_].outcome, f"{name}: {results[id_].reason}"
+    return None

@@ -1,0 +1,223 @@
+"""Discovers plugins, each on its own, so that a broken one is reported and the rest work. The only user of pluggy's manager."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import pluggy
+
+from benchmark import hookspecs
+from benchmark.errors import UserError
+from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, Spec, TaskSpec
+
+Kind: TypeAlias = Literal["task", "backend", "compressor", "runtime"]
+GROUP = "benchmark"
+OWN = "pocketbench"
+_HOOKS: dict[str, tuple[Kind, type]] = {
+    "benchmark_tasks": ("task", TaskSpec),
+    "benchmark_backends": ("backend", BackendSpec),
+    "benchmark_compressors": ("compressor", CompressorSpec),
+    "benchmark_runtimes": ("runtime", RuntimeSpec),
+}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A spec and the distribution that brought it. ``missing``: import names it requires that are not installed."""
+
+    kind: Kind
+    spec: Spec
+    distribution: str
+    version: str
+    missing: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """``distribution:kind/backend/name``: what makes two providers the same."""
+        return f"{self.distribution}:{self.path}"
+
+    @property
+    def path(self) -> str:
+        """``kind/backend/name``, without the distribution: two providers with an equal one clash."""
+        backend = self.spec.backend if isinstance(self.spec, CompressorSpec) else None
+        return "/".join([self.kind, *([backend] if backend else []), self.spec.name])
+
+    @property
+    def hint(self) -> str:
+        """Why it cannot be used here and what installs what is missing; empty where nothing is."""
+        if not self.missing:
+            return ""
+        lacking = [self.spec.requires[name] or name for name in self.missing]
+        package = f"{self.distribution}[{self.spec.extra}]" if self.spec.extra else " ".join(sorted(set(lacking)))
+        return f"needs {', '.join(lacking)}: pip install '{package}'"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that could not be used, or one of its specs that clashes, and why."""
+
+    entry_point: str
+    distribution: str
+    version: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.entry_point} of {self.distribution} {self.version}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that was found, by name. Compressors are keyed by (back end or None, name)."""
+
+    tasks: Mapping[str, Provider] = field(default_factory=dict)
+    backends: Mapping[str, Provider] = field(default_factory=dict)
+    compressors: Mapping[tuple[str | None, str], Provider] = field(default_factory=dict)
+    runtimes: Mapping[str, Provider] = field(default_factory=dict)
+    broken: tuple[Broken, ...] = ()
+
+    def providers(self) -> list[Provider]:
+        """All providers, sorted by path."""
+        groups: tuple[Iterable[Provider], ...] = (
+            self.tasks.values(),
+            self.backends.values(),
+            self.compressors.values(),
+            self.runtimes.values(),
+        )
+        return sorted((provider for group in groups for provider in group), key=lambda provider: provider.path)
+
+    def get(self, kind: Literal["task", "backend", "runtime"], name: str) -> Provider:
+        """The provider of that kind and name; raises UserError with the nearest name."""
+        found = {"task": self.tasks, "backend": self.backends, "runtime": self.runtimes}[kind]
+        if name not in found:
+            raise UserError(f"unknown {kind} {name!r}{nearest(name, found)}")
+        return found[name]
+
+    def compressor(self, backend: str, name: str) -> Provider | None:
+        """The pass of that name for that back end: one of its own, or an artifact pass. None where only another back end
+        has it; raises UserError where nobody has."""
+        own = self.compressors.get((backend, name)) or self.compressors.get((None, name))
+        names = {known for _, known in self.compressors}
+        if own is None and name not in names:
+            raise UserError(f"unknown pass {name!r}{nearest(name, names)}")
+        return own
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?``, or the list of what there is."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else "; there is none"
+
+
+def discover() -> Registry:
+    """Loads every entry point in group ``benchmark``. Our own come first, then others by distribution and name, so that of two
+    equal identities the same one is kept everywhere. Ctrl-C passes through; SystemExit of a plugin does not."""
+    found: dict[str, Provider] = {}
+    broken: list[Broken] = []
+    importable: dict[str, bool] = {}
+    points = [(_distribution(point), point) for point in importlib.metadata.entry_points(group=GROUP)]
+    for (name, version), point in sorted(points, key=lambda item: (item[0][0] != OWN, item[0], item[1].name)):
+        try:
+            specs = list(_specs(point))
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does at import is its own failure, not ours
+            broken.append(Broken(point.name, name, version, _one_line(error)))
+            continue
+        for kind, spec in specs:
+            for module in spec.requires:
+                importable.setdefault(module, importlib.util.find_spec(module) is not None)
+            missing = tuple(module for module in spec.requires if not importable[module])
+            provider = Provider(kind, spec, name, version, missing)
+            other = found.setdefault(provider.path, provider)
+            if other is not provider:
+                reason = f"{provider.path} is already provided by {other.distribution} {other.version}"
+                broken.append(Broken(point.name, name, version, reason))
+    return _registry(found.values(), broken)
+
+
+def _registry(providers: Iterable[Provider], broken: Iterable[Broken]) -> Registry:
+    by_kind: dict[Kind, dict[Any, Provider]] = {"task": {}, "backend": {}, "compressor": {}, "runtime": {}}
+    for provider in sorted(providers, key=lambda provider: provider.path):
+        spec = provider.spec
+        key = (spec.backend, spec.name) if isinstance(spec, CompressorSpec) else spec.name
+        by_kind[provider.kind][key] = provider
+    return Registry(by_kind["task"], by_kind["backend"], by_kind["compressor"], by_kind["runtime"], tuple(broken))
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    assert point.dist is not None  # entry points read from installed metadata always know their distribution
+    return point.dist.name, point.dist.version
+
+
+def _specs(point: importlib.metadata.EntryPoint) -> Iterable[tuple[Kind, Spec]]:
+    """The specs of one plugin; raises whatever is wrong with it. A manager of its own keeps plugins from touching each other."""
+    module = point.load()
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name=point.name)
+    manager.check_pending()
+    callers = manager.get_hookcallers(module)
+    if not callers:
+        raise ValueError("it implements no hook: decorate them with benchmark.hookimpl")
+    for caller in callers:
+        (implementation,) = caller.get_hookimpls()
+        for parameter in inspect.signature(implementation.function).parameters.values():
+            # pluggy never passes an argument that has a default: the plugin would silently see the default.
+            raise ValueError(f"{caller.name}: unexpected argument {parameter.name!r}")
+        kind, wanted = _HOOKS[caller.name]
+        for spec in implementation.function():
+            if not isinstance(spec, wanted):
+                raise TypeError(f"{caller.name} gave a {type(spec).__name__}, not a {wanted.__name__}")
+            yield kind, spec
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def ingredients(provider: Provider) -> dict[str, Any]:
+    """What of a provider enters the ids of its steps: identity, the digest of its code, and the versions of what it requires.
+    A task's data files count as code."""
+    package = provider.spec.target.partition(":")[0].partition(".")[0]
+    requires = {
+        module: package_digest(module) if distribution is None else importlib.metadata.version(distribution)
+        for module, distribution in sorted(provider.spec.requires.items())
+    }
+    return {
+        "provider": provider.identity,
+        "code": package_digest(package, data=provider.kind == "task"),
+        "requires": requires,
+    }
+
+
+def package_digest(package: str, *, data: bool = False) -> str:
+    """sha256 of the .py files (``data``: of all files) of an importable top-level package or module, which is not imported."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise UserError(f"package {package!r} is not installed")
+    if not spec.submodule_search_locations:
+        assert spec.origin is not None  # a found module that is no package has a file
+        return files_digest(Path(spec.origin).parent, [Path(spec.origin)])
+    root = Path(spec.submodule_search_locations[0])
+    files = (path for path in root.rglob("*" if data else "*.py") if path.is_file() and "__pycache__" not in path.parts)
+    return files_digest(root, files)
+
+
+def files_digest(root: Path, files: Iterable[Path]) -> str:
+    """sha256 over relative names and contents, in the order of the names."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()

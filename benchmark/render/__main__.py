@@ -1,0 +1,35 @@
+"""The rendering child: ``python -m benchmark.render RESULTS_FOLDER``. Reads the store, writes the files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmark import leaderboard
+from benchmark.render.markdown import to_markdown
+from benchmark.render.tabular import to_csv, to_json
+from benchmark.store import open_store
+
+
+def main(folder: str) -> int:
+    """Renders a results folder. Each file is complete before it takes its name."""
+    root = Path(folder)
+    store = open_store(root / "store.sqlite")
+    try:
+        rows = leaderboard.rows(store)
+        texts = {
+            "rows.csv": to_csv(rows),
+            "rows.json": to_json(rows),
+            "leaderboard.md": to_markdown(leaderboard.tables(store, rows), rows, store.meta("suite")),
+        }
+    finally:
+        store.close()
+    for name, text in texts.items():
+        part = root / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.rename(root / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

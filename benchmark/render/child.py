@@ -1,0 +1,40 @@
+"""The host's side: starts the rendering child, unless what it would render stands there already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmark.plan import stored_cells
+from benchmark.registry import files_digest
+from benchmark.store import open_store
+
+FILES = ("leaderboard.md", "rows.csv", "rows.json")
+_KEY = ".rendered"
+
+
+def render(root: Path) -> Path:
+    """Renders the results folder ``root``; returns the Markdown leaderboard. Skipped when neither rows nor code have changed."""
+    key = _key(root)
+    stamp = root / _KEY
+    if not (all((root / name).exists() for name in FILES) and stamp.exists() and stamp.read_text(encoding="ascii") == key):
+        subprocess.run([sys.executable, "-m", "benchmark.render", str(root)], stdin=subprocess.DEVNULL, check=True)
+        stamp.write_text(key, encoding="ascii")
+    return root / FILES[0]
+
+
+def _key(root: Path) -> str:
+    """Digest of everything the files depend on: the grid, the results of its steps, and the code."""
+    store = open_store(root / "store.sqlite")
+    try:
+        ids = {id_ for cell in stored_cells(store) for id_ in cell.steps()}
+        ended = sorted((one.id, one.outcome, one.finished_utc) for one in store.results(ids).values())
+        package = Path(__file__).parent.parent
+        code = files_digest(package, package.rglob("*.py"))
+        return hashlib.sha256(json.dumps([store.cells(), ended, store.meta("suite"), code]).encode()).hexdigest()
+    finally:
+        store.close()
+

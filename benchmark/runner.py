@@ -1,0 +1,500 @@
+"""Runs a plan: starts one process a job, watches it, ends it, says how it ended, and records that.
+
+Three stages: prepare, build (both in parallel, one job a core) and measure (one job at a time, alone on the machine). Whatever
+is finished is on disk before the next job starts, so Ctrl-C or ``kill -9`` loses only what was running.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from benchmark import data, limits
+from benchmark.data import Prepared
+from benchmark.errors import UserError
+from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, judge, measure_digest, plan, plan_preparation
+from benchmark.registry import Registry
+from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
+from benchmark.suite import Suite
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_POLL = 0.1  # seconds between looks at whether a job has gone on to its next step
+_BATCH_LIMIT = 0.01  # share of labels that may change between batch 1 and batch 32
+
+
+class Progress(Protocol):
+    """What the runner tells while it works."""
+
+    def stage(self, name: str, to_run: int, reused: int) -> None:
+        """A stage begins, with so many steps to run and so many found finished."""
+
+    def started(self, label: str) -> None:
+        """A step began."""
+
+    def finished(self, result: StepResult) -> None:
+        """A step ended."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a results folder."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store.sqlite"
+
+    def step(self, id_: str) -> Path:
+        return self.root / "steps" / id_
+
+    def part(self, id_: str) -> Path:
+        """Where a step works; renamed to :meth:`step` when it has ended."""
+        return self.root / "steps" / f"{id_}.part"
+
+    def artifact(self, digest: str) -> Path:
+        return self.root / "artifacts" / digest
+
+
+@contextmanager
+def locked(layout: Layout) -> Iterator[None]:
+    """Creates the results folder and holds it for this process; raises UserError where that is not possible. The kernel drops the lock with
+    the process, however it ends."""
+    try:
+        for folder in ("steps", "artifacts"):
+            (layout.root / folder).mkdir(parents=True, exist_ok=True)
+        lock = (layout.root / "lock").open("w")
+    except OSError as error:
+        raise UserError(f"results folder {layout.root}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"results folder {layout.root}: another run is using it") from None
+        yield
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a run came to: the cells and their outcomes, and how many steps it ran."""
+
+    cells: Sequence[tuple[Cell, Outcome, str]]
+    steps_run: int
+
+
+def run(
+    suite: Suite, registry: Registry, layout: Layout, progress: Progress, *, jobs: int | None = None, fresh: bool = False
+) -> Ended:
+    """Runs every unfinished step of the suite and records the grid. ``jobs``: build jobs at once, by default as many as there are
+    cores for. ``fresh``: reuse nothing."""
+    cores = limits.available_cores()
+    if suite.build.cores > len(cores):
+        raise UserError(f"budget.build.cores is {suite.build.cores}, but there are {len(cores)} here")
+    most = len(cores) // suite.build.cores
+    with locked(layout):
+        store = open_store(layout.store)
+        try:
+            runner = _Runner(suite, layout, store, progress, fresh, min(jobs or most, most))
+            return runner.run(registry)
+        finally:
+            store.close()
+
+
+def look_up(layout: Layout, steps: Mapping[str, Step]) -> dict[str, StepResult]:
+    """The reusable results of ``steps`` in a results folder, without touching it; empty where there is none."""
+    if not layout.store.exists():
+        return {}
+    store = open_store(layout.store)
+    try:
+        return {id_: result for id_, result in store.results(steps).items() if result.outcome in REUSABLE}
+    finally:
+        store.close()
+
+
+def prepared_folds(preparation: Mapping[tuple[str, int], Step], results: Mapping[str, StepResult]) -> dict[tuple[str, int], Prepared]:
+    """What is known of the folds whose prepare step is finished."""
+    known = {}
+    for key, step in preparation.items():
+        if step.id in results and results[step.id].outcome == "ok":
+            facts = results[step.id].facts
+            known[key] = Prepared(facts["fingerprint"], tuple(facts["input_shape"]), tuple(facts["classes"]), dict(facts["rows"]))
+    return known
+
+
+def machine() -> Machine:
+    """This machine and this host's measuring code, for ids."""
+    return Machine(host_class=limits.host_class().id, measure_digest=measure_digest())
+
+
+@dataclass
+class _Child:
+    """A running job. ``current``: index of the step it is at, since ``since`` (monotonic seconds)."""
+
+    process: subprocess.Popen[bytes]
+    pidfd: int
+    steps: list[Step]
+    cores: list[int]
+    since: float
+    current: int = 0
+    timed_out: bool = False
+
+
+@dataclass
+class _Runner:
+    suite: Suite
+    layout: Layout
+    store: Store
+    progress: Progress
+    fresh: bool
+    jobs: int
+    results: dict[str, StepResult] = field(default_factory=dict)
+    steps_run: int = 0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, registry: Registry) -> Ended:
+        self.provenance = {"git_commit": _git_commit(), "python": sys.version.split()[0]}
+        here = limits.host_class()
+        self.store.set_meta(f"host_class:{here.id}", dataclasses.asdict(here))
+        self.store.set_meta("suite", _describe(self.suite))
+        preparation = plan_preparation(self.suite, registry)
+        self._stage("prepare", {step.id: step for step in preparation.values()}, self.jobs)
+        whole = plan(self.suite, registry, prepared_folds(preparation, self.results), machine())
+        self.store.replace_cells(dataclasses.asdict(cell) for cell in whole.cells)
+        self._stage("build", {id_: step for id_, step in whole.steps.items() if step.kind not in MEASURED}, self.jobs)
+        self._stage("measure", self._worth_measuring(whole), 1)
+        ended = [(cell, *judge(cell, self.results)) for cell in whole.cells]
+        return Ended([(cell, outcome or "no_result", reason) for cell, outcome, reason in ended], self.steps_run)
+
+    def _worth_measuring(self, whole: Plan) -> dict[str, Step]:
+        """Latency and memory of the cells that nothing has decided yet."""
+        open_cells = [cell for cell in whole.cells if judge(cell, self.results)[0] in (None, "ok")]
+        wanted = {id_ for cell in open_cells for id_ in (*cell.latency, cell.memory, cell.floor_memory)}
+        return {id_: step for id_, step in whole.steps.items() if id_ in wanted}
+
+    # One stage
+
+    def _stage(self, name: str, steps: Mapping[str, Step], jobs: int) -> None:
+        if not self.fresh:
+            self._find_finished(steps.values())
+        waiting = {id_: step for id_, step in steps.items() if id_ not in self.results}
+        self.progress.stage(name, len(waiting), len(steps) - len(waiting))
+        cores = limits.available_cores()
+        size = self.suite.build.cores
+        # The last cores first: interrupts and the host itself tend to sit on the first.
+        free = [cores[len(cores) - (i + 1) * size : len(cores) - i * size] for i in range(jobs)]
+        children: dict[int, _Child] = {}
+        with selectors.DefaultSelector() as selector:
+            try:
+                while True:
+                    while free and (job := self._next_job(waiting)):
+                        for step in job:
+                            del waiting[step.id]
+                        child = self._start(job, free.pop(0))
+                        selector.register(child.pidfd, selectors.EVENT_READ)
+                        children[child.pidfd] = child
+                    if not children:
+                        break  # what is still waiting depends on a step that did not end well
+                    ready = {key.fd for key, _ in selector.select(_POLL)}
+                    for pidfd, child in list(children.items()):
+                        if pidfd in ready:
+                            selector.unregister(pidfd)
+                            del children[pidfd]
+                            free.append(child.cores)
+                            waiting.update({step.id: step for step in self._end(child) if step.id in steps})
+                        else:
+                            self._watch(child)
+            finally:
+                for child in children.values():
+                    _kill(child)
+
+    def _find_finished(self, steps: Iterable[Step]) -> None:
+        known = self.store.results(step.id for step in steps)
+        for step in steps:
+            folder = self.layout.step(step.id)
+            if step.id not in known and (folder / "result.json").exists():
+                # It ended, but the host was killed before the store knew.
+                known[step.id] = StepResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+                self.store.record(known[step.id], _arrays(folder))
+        self.results.update({id_: result for id_, result in known.items() if result.outcome in REUSABLE and self._is_there(result)})
+
+    def _is_there(self, result: StepResult) -> bool:
+        """Whether what the step made is still on disk."""
+        digest = result.facts.get("artifact")
+        return (self.layout.artifact(digest) if digest else self.layout.step(result.id)).exists()
+
+    def _next_job(self, waiting: Mapping[str, Step]) -> list[Step] | None:
+        """The first waiting step that can start, and the steps that ride in its job."""
+        for step in waiting.values():
+            if self._ready(step, set()):
+                riders = [one for one in waiting.values() if one.rides == step.id and self._ready(one, {step.id})]
+                return [step, *riders]
+        return None
+
+    def _ready(self, step: Step, with_: set[str]) -> bool:
+        needed = {*step.inputs.values(), *([step.rides] if step.rides else [])} - with_
+        return all(id_ in self.results and self.results[id_].outcome == "ok" for id_ in needed)
+
+    # One job
+
+    def _start(self, job: list[Step], cores: list[int]) -> _Child:
+        own = {step.id for step in job}
+        for step in job:
+            part = self.layout.part(step.id)
+            shutil.rmtree(part, ignore_errors=True)
+            (part / "output").mkdir(parents=True)
+            self.progress.started(step.label)
+        started = time.monotonic()
+        first = self.layout.part(job[0].id).absolute()
+        description = {
+            "host": os.getpid(),
+            "started": started,
+            "steps": [
+                {
+                    "id": step.id,
+                    "kind": step.kind,
+                    "target": step.target,
+                    "folder": str(self.layout.part(step.id).absolute()),
+                    "inputs": self._input_paths(step, own),
+                    "settings": step.settings,
+                    "threads": self.suite.build.cores,
+                    "seconds": self.suite.build.seconds,
+                }
+                for step in job
+            ],
+        }
+        (first / "job.json").write_text(json.dumps(description, allow_nan=False), encoding="utf-8")
+        with (first / "log.txt").open("wb") as log, limits.pinned(cores):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "benchmark.worker", str(first / "job.json")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=limits.child_environment(self.suite.build.cores),
+                start_new_session=True,  # a group of its own, so that all it starts can be killed as one
+            )
+        return _Child(process, os.pidfd_open(process.pid), job, cores, started)
+
+    def _input_paths(self, step: Step, own: set[str]) -> dict[str, str]:
+        paths = {}
+        for role, id_ in step.inputs.items():
+            if id_ in own:
+                path = self.layout.part(id_) / "output"
+            elif "artifact" in self.results[id_].facts:
+                digest = self.results[id_].facts["artifact"]
+                if digest is None:
+                    continue  # a runtime without an identity model
+                path = self.layout.artifact(digest)
+            else:
+                path = self.layout.step(id_) / "output"
+                if self.results[id_].kind == "prepare":
+                    path = path / (data.FIT if step.kind in ("train", "pass", "export") else data.INPUTS)
+            paths[role] = str(path.absolute())
+        return paths
+
+    def _watch(self, child: _Child) -> None:
+        """Notes that a job has gone on to its next step, and ends it when a step takes too long."""
+        while child.current < len(child.steps) and (self.layout.part(child.steps[child.current].id) / "worker.json").exists():
+            child.current += 1
+            child.since = time.monotonic()
+        if child.current < len(child.steps) and time.monotonic() - child.since > self.suite.build.seconds:
+            child.timed_out = True
+            _kill_group(child)
+
+    def _end(self, child: _Child) -> list[Step]:
+        """Records the steps of a job that has ended; returns those it did not come to although they still can run."""
+        _kill(child)
+        code = child.process.returncode
+        for position, step in enumerate(child.steps):
+            part = self.layout.part(step.id)
+            facts: dict[str, Any] = {}
+            seconds, peak, arrays = time.monotonic() - child.since, None, {}
+            try:
+                told = json.loads((part / "worker.json").read_text(encoding="utf-8"))
+                outcome, reason, seconds, peak, facts = (
+                    told[key] for key in ("outcome", "reason", "seconds", "peak_memory", "facts")
+                )
+            except (OSError, ValueError, KeyError):
+                outcome, reason = self._without_result(child, code)
+            if outcome == "ok":
+                outcome, reason, facts, arrays = self._accept(step, part, facts)
+            result = StepResult(
+                id=step.id,
+                kind=step.kind,
+                label=step.label,
+                outcome=outcome,
+                reason=reason,
+                seconds=seconds,
+                finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+                facts={**facts, "versions": dict(step.versions), **self.provenance},
+                limits=self._evidence(child, seconds, peak),
+                ingredients=step.ingredients,
+            )
+            (part / "result.json").write_text(result.to_json(), encoding="utf-8")
+            final = self.layout.step(step.id)
+            shutil.rmtree(final, ignore_errors=True)
+            part.rename(final)
+            self.store.record(result, arrays)
+            self.results[step.id] = result
+            self.steps_run += 1
+            self.progress.finished(result)
+            if outcome != "ok":
+                for late in child.steps[position + 1 :]:
+                    shutil.rmtree(self.layout.part(late.id), ignore_errors=True)
+                return child.steps[position + 1 :]
+        return []
+
+    def _without_result(self, child: _Child, code: int) -> tuple[Outcome, str]:
+        if child.timed_out:
+            return "timeout", f"stopped after {self.suite.build.seconds:g} s of wall time"
+        if code < 0:
+            name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+            return "crashed", f"killed by {name}"
+        return "no_result", f"ended with exit code {code} and left no result"
+
+    def _accept(self, step: Step, part: Path, facts: dict[str, Any]) -> tuple[Outcome, str, dict[str, Any], dict[str, NDArray[Any]]]:
+        """Looks at what an ended step left: files become an artifact, outputs are scored. All of it is a stranger's word."""
+        try:
+            if step.kind in ("export", "identity") or step.settings.get("stage") == "artifact":
+                facts = {**facts, "artifact": self._take_artifact(step, part / "output")}
+            arrays = _arrays(part)
+            if step.kind == "evaluate":
+                return self._score(step, facts, arrays)
+            if step.kind == "prepare":
+                arrays, baselines = _baselines(part / "output", step.settings["spec"]["metrics"], len(facts["classes"]))
+                facts = {**facts, "baselines": baselines}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            return "invalid", " ".join(str(error).split()), facts, {}
+        return "ok", "", facts, arrays
+
+    def _take_artifact(self, step: Step, output: Path) -> str | None:
+        from benchmark.measure import size
+
+        if step.kind == "identity" and not any(output.iterdir()):
+            return None
+        digest = size.artifact_digest(output)
+        final = self.layout.artifact(digest)
+        if final.exists():
+            shutil.rmtree(output)
+        else:
+            output.rename(final)
+        return digest
+
+    def _score(
+        self, step: Step, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]
+    ) -> tuple[Outcome, str, dict[str, Any], dict[str, NDArray[Any]]]:
+        from benchmark.measure import quality
+
+        prepare = self.results[step.inputs["data"]]
+        scores: dict[str, Any] = {}
+        for split in ("validation", "test"):
+            y = self.store.array(prepare.id, f"{split}_y")
+            if reason := quality.check(arrays[split], len(y), len(prepare.facts["classes"])):
+                return "invalid", f"{split} outputs: {reason}", facts, arrays
+            result = quality.evaluate(arrays[split], y, step.settings["metrics"], step.settings["output_kind"])
+            scores[split] = {"values": result.values, "reasons": result.reasons}
+        facts = {**facts, "scores": scores}
+        if not facts["repeatable"]:
+            return "invalid", "a second pass over the same rows gave other outputs", facts, arrays
+        if facts["batch_label_changes"] > _BATCH_LIMIT * facts["batch_rows"]:
+            reason = f"labels of {facts['batch_label_changes']} of {facts['batch_rows']} rows change between batch 1 and 32"
+            return "invalid", reason, facts, arrays
+        return "ok", "", facts, arrays
+
+    def _evidence(self, child: _Child, seconds: float, peak: int | None) -> dict[str, Any]:
+        build = self.suite.build
+        return {
+            "cores": {"limit": build.cores, "mechanism": "affinity", "observed": child.cores},
+            "seconds": {"limit": build.seconds, "mechanism": "wall clock of the host", "observed": seconds},
+            "memory": {"limit": build.memory, "mechanism": "not enforced here", "observed": peak},
+        }
+
+
+def _kill_group(child: _Child) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, signal.SIGKILL)
+
+
+def _kill(child: _Child) -> None:
+    """Kills whatever is left of a job's group and reaps it. The leader is reaped last, so its number cannot be another's yet."""
+    _kill_group(child)
+    child.process.wait()
+    os.close(child.pidfd)
+
+
+def _arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    if not (folder / "arrays.npz").exists():
+        return {}
+    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def _baselines(
+    folder: Path, metrics: Sequence[str], classes: int
+) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, dict[str, float | None]]]]:
+    """Labels, units and baseline outputs of a prepared fold, and the baselines' scores: the task's trivial predictor, and the
+    constant one that predicts the training classes' frequencies."""
+    import numpy as np
+
+    from benchmark.measure import quality
+
+    truth = data.load_truth(folder)
+    arrays = {f"{split}_{name}": array for split, fields in truth.items() for name, array in fields.items()}
+    share = np.bincount(np.load(folder / data.FIT / "train_y.npy"), minlength=classes) / len(np.load(folder / data.FIT / "train_y.npy"))
+    scores: dict[str, dict[str, dict[str, float | None]]] = {}
+    for split, fields in truth.items():
+        rows = len(fields["y"])
+        outputs = {"constant": np.tile(share.astype(np.float32), (rows, 1))}
+        trivial = folder / data.BASELINES / f"trivial_{split}.npy"
+        if trivial.exists():
+            outputs["trivial"] = np.load(trivial)
+        for name, out in outputs.items():
+            if reason := quality.check(out, rows, classes):
+                raise ValueError(f"{name} predictor, {split}: {reason}")
+            arrays[f"{name}_{split}"] = out
+            scores.setdefault(name, {})[split] = quality.evaluate(out, fields["y"], metrics, "probabilities").values
+    return arrays, scores
+
+
+def _describe(suite: Suite) -> dict[str, Any]:
+    """What tables need to know of the suite."""
+    return {
+        "name": suite.name,
+        "seeds": suite.seeds,
+        "folds": suite.folds,
+        "build": dataclasses.asdict(suite.build),
+        "measure": dataclasses.asdict(suite.measure),
+        "tiers": [dataclasses.asdict(tier) for tier in suite.tiers],
+    }
+
+
+def _git_commit() -> str:
+    """The commit of the checkout that the host runs from; empty outside one."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

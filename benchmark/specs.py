@@ -1,0 +1,177 @@
+"""What plugins declare. A spec is frozen and import-free: it names its code as ``"module:attribute"``, which is only
+imported in a child process, so that listing hundreds of plugins costs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Scalar: TypeAlias = bool | int | float | str
+Modality: TypeAlias = Literal["image", "sequence", "tabular"]
+Stage: TypeAlias = Literal["start", "model", "artifact"]
+Output: TypeAlias = Literal["logits", "probabilities"]
+
+MODALITIES: tuple[Modality, ...] = ("image", "sequence", "tabular")
+STAGES: tuple[Stage, ...] = ("start", "model", "artifact")
+FORMATS = ("onnx", "tflite", "pte", "stablehlo", "packed")
+METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier", "recall_5_1")
+"""The closed list of metrics; ``measure.quality`` computes them. A task's first one ranks, so it must grow with quality."""
+RANKING_METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter of a back end or pass, with its default and, where it has one, its range or its choices."""
+
+    name: str
+    default: Scalar
+    low: float | None = None
+    high: float | None = None
+    scale: Literal["linear", "log"] = "linear"
+    choices: tuple[Scalar, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"parameter name {self.name!r} is not an identifier")
+        if reason := self.refuses(self.default):
+            raise ValueError(f"parameter {self.name}: default {reason}")
+
+    def refuses(self, value: object) -> str:
+        """Why ``value`` is not allowed, or an empty string. An int is accepted where the default is a float."""
+        kinds: tuple[type, ...] = (int, float) if isinstance(self.default, float) else (type(self.default),)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            return f"{value!r} is not of type {type(self.default).__name__}"
+        if self.choices and value not in self.choices:
+            return f"{value!r} is not one of {', '.join(map(repr, self.choices))}"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.low is not None and not value >= self.low:
+                return f"{value!r} is below {self.low:g}"
+            if self.high is not None and not value <= self.high:
+                return f"{value!r} is above {self.high:g}"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spec:
+    """What all specs share.
+
+    ``target``: the code, ``"module:attribute"``. ``requires``: import name -> distribution that provides it, or None for
+    one of PocketBench's own plugin packages; their versions enter the ids of the steps. ``extra``: the extra of the
+    plugin's own distribution that installs them, for the hint shown when one is missing.
+    """
+
+    name: str
+    target: str
+    summary: str
+    requires: Mapping[str, str | None] = field(default_factory=dict)
+    extra: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r}: use letters, digits, '-', '_' and '.'")
+        if not _TARGET.fullmatch(self.target):
+            raise ValueError(f"{self.name}: target {self.target!r} is not of the form 'module:attribute'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec(_Spec):
+    """A task: data, metric and the unit of resampling. Code: a class satisfying :class:`benchmark.TaskCode`.
+
+    ``metrics``: names from the closed list, the ranking one first. ``margin``: the non-inferiority margin of the ranking
+    metric, fixed before any result. ``unit``: what is resampled (``"row"``, ``"patient"``). ``folds``: how many there are.
+    ``class_weight``: a weight per class, or None. ``sensitive``: names of sensitive columns.
+    """
+
+    version: str
+    modality: Modality
+    metrics: tuple[str, ...]
+    margin: float
+    unit: str
+    folds: int
+    licence: str
+    citation: str
+    class_weight: tuple[float, ...] | None = None
+    sensitive: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.modality not in MODALITIES:
+            raise ValueError(f"{self.name}: modality {self.modality!r} is not one of {', '.join(MODALITIES)}")
+        if unknown := [metric for metric in self.metrics if metric not in METRICS]:
+            raise ValueError(f"{self.name}: unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
+        if not self.metrics or self.metrics[0] not in RANKING_METRICS:
+            raise ValueError(f"{self.name}: the first metric must be one of {', '.join(RANKING_METRICS)}")
+        if self.folds < 1 or not self.margin > 0:
+            raise ValueError(f"{self.name}: folds and margin must be above zero")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendSpec(_Spec):
+    """A back end: trains references and exports checkpoints. Code: a class satisfying :class:`benchmark.BackendCode`.
+
+    ``architectures``: modality -> names, the default one first. ``exports``: formats it can write, the default one first.
+    ``output``: what its artifacts return. ``params``: the training parameters, which every pass of this back end sees as
+    ``context.training``; ``updates`` (optimizer steps) must be among them where training has a length.
+    """
+
+    architectures: Mapping[Modality, tuple[str, ...]]
+    exports: tuple[str, ...]
+    output: Output
+    params: tuple[Param, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if unknown := [name for name in self.exports if name not in FORMATS]:
+            raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
+        if not self.exports:
+            raise ValueError(f"{self.name}: a back end must export at least one format")
+        if unknown := [name for name in self.architectures if name not in MODALITIES]:
+            raise ValueError(f"{self.name}: unknown modality {unknown[0]!r}; known: {', '.join(MODALITIES)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressorSpec(_Spec):
+    """A pass. Code: a class satisfying :class:`benchmark.CompressorCode`.
+
+    ``stage``: ``start`` replaces the training of the reference by one of its own, ``model`` maps a checkpoint to a
+    checkpoint (both belong to one ``backend``), ``artifact`` maps an artifact in one of the formats ``accepts`` to one in
+    the format ``produces``, whatever back end it came from. ``uses_reference``: it is given the reference as teacher.
+    """
+
+    stage: Stage
+    backend: str | None = None
+    accepts: tuple[str, ...] = ()
+    produces: str | None = None
+    uses_reference: bool = False
+    params: tuple[Param, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stage not in STAGES:
+            raise ValueError(f"{self.name}: stage {self.stage!r} is not one of {', '.join(STAGES)}")
+        if (self.stage == "artifact") == (self.backend is not None):
+            raise ValueError(f"{self.name}: start and model passes name a backend, artifact passes do not")
+        if (self.stage == "artifact") != bool(self.accepts and self.produces):
+            raise ValueError(f"{self.name}: artifact passes, and only they, name the formats they accept and produce")
+        if unknown := [name for name in (*self.accepts, self.produces) if name and name not in FORMATS]:
+            raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeSpec(_Spec):
+    """A runtime: loads artifacts of some formats and predicts. Code: a class satisfying :class:`benchmark.RuntimeCode`."""
+
+    formats: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if unknown := [name for name in self.formats if name not in FORMATS]:
+            raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
+
+
+Spec: TypeAlias = TaskSpec | BackendSpec | CompressorSpec | RuntimeSpec

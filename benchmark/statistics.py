@@ -1,0 +1,277 @@
+"""Intervals and quantiles: numbers in, numbers out, and the same seed gives the same bits.
+
+Scores are bootstrapped by *unit* (patient, recording, row): units are drawn with replacement and all rows of a unit come with
+it, as rows of one unit are not independent (Field and Welsh 2007, "Bootstrapping clustered data",
+doi:10.1111/j.1467-9868.2007.00593.x). One draw gives each unit one multiplicity, which it has in every cell that it is tested
+in: seeds of one fold, folds of repeated cross-validation and methods to be compared all see the same draw, so that neither
+rows tested twice nor what methods share is taken for independent evidence. Unit ids must therefore mean the same unit in all
+folds of a task. A draw's score is exactly what :mod:`benchmark.measure.quality` gives for the resampled rows. Intervals are
+percentile intervals (Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from benchmark.measure import quality
+from benchmark.specs import RANKING_METRICS, Output
+
+Doubles: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+_Statistic: TypeAlias = Callable[[Doubles], Doubles]  # row weights (draws, N) -> scores (draws,), NaN where undefined
+
+MIN_SEEDS = 5
+"""With fewer training seeds a fold, an interval says nothing of the variation between seeds."""
+_BLOCK = 100  # draws computed at once: bounds the memory at 100 float64 a row
+
+
+def quantile(samples: ArrayLike, q: float) -> float:
+    """The ``q`` quantile by linear interpolation between order statistics, the default of numpy, pandas and R (type 7 of Hyndman
+    and Fan 1996, doi:10.1080/00031305.1996.10473566). The one rule for all quantiles in PocketBench."""
+    return float(np.quantile(np.asarray(samples, dtype=np.float64), q, method="linear"))
+
+
+def samples_needed(q: float, confidence: float = 0.99) -> int:
+    """The fewest samples of which, at this confidence, at least one lies beyond the true ``q`` quantile (on its outer side): the
+    smallest n with ``1 - max(q, 1 - q)**n >= confidence``. 7 for p50, 44 for p90, 90 for p95, 459 for p99."""
+    return math.ceil(math.log(1 - confidence) / math.log(max(q, 1 - q)))
+
+
+def percentile_or_none(samples: ArrayLike, q: float) -> float | None:
+    """The ``q`` quantile, or None with fewer samples than :func:`samples_needed`: it would hide the tail it is meant to show."""
+    values = np.asarray(samples, dtype=np.float64)
+    return quantile(values, q) if values.size >= samples_needed(q) else None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The test rows of one cell: ``outputs`` float32 (N, K) of ``kind``, ``y`` int64 (N,), ``units`` int64 (N,)."""
+
+    fold: int
+    seed: int
+    outputs: NDArray[np.float32]
+    y: NDArray[Any]
+    units: NDArray[Any]
+    kind: Output
+
+
+@dataclass(frozen=True)
+class Interval:
+    """``low``, ``high``: the ends. ``draws``: those used; ``dropped``: those in which the metric was undefined. ``units``: how
+    many were resampled; below 10 the interval is conditional on them. ``over_seeds``: training seeds were resampled too, else
+    it is conditional on the trained models."""
+
+    low: float
+    high: float
+    draws: int
+    dropped: int
+    units: int
+    over_seeds: bool
+
+
+def unit_weights(units: ArrayLike, draws: int, rng: np.random.Generator) -> Integers:
+    """How often each row is in each of ``draws`` resamples of the units with replacement: int64 (draws, N) for ids (N,)."""
+    distinct, index = np.unique(np.asarray(units), return_inverse=True)
+    size = len(distinct)
+    drawn = rng.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size)[:, index]
+
+
+def score_draws(
+    methods: Sequence[Sequence[Scored]], metric: str, *, draws: int = 1000, seed: int = 0, over_seeds: bool = False
+) -> Doubles:
+    """Bootstrap scores of methods on the same rows, float64 (methods, draws), NaN where undefined: for each draw the mean over
+    folds of the mean over seeds. Differences between rows of the result are paired. ``over_seeds``: the seeds of each fold are
+    resampled too, the same ones for all methods (the two-level bootstrap; it understates the variance between S seeds by
+    the factor (S - 1) / S).
+
+    Raises ValueError where the methods do not have the same cells, a fold's cells not the same rows, or the metric is not a
+    ranking one.
+    """
+    cells = _aligned(methods)
+    statistics = [[_statistic(cell, metric) for cell in method] for method in cells]
+    all_units = np.unique(np.concatenate([cell.units for cell in cells[0]]))
+    rows = {cell.fold: np.searchsorted(all_units, cell.units) for cell in cells[0]}
+    folds = np.array([cell.fold for cell in cells[0]])
+    unit_rng, seed_rng = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2))
+    blocks = []
+    for start in range(0, draws, _BLOCK):
+        size = min(_BLOCK, draws - start)
+        unit_counts = unit_weights(all_units, size, unit_rng).astype(np.float64)
+        weights = {fold: unit_counts[:, index] for fold, index in rows.items()}
+        shares = np.empty((len(folds), size))  # of each cell in the mean
+        for fold in rows:
+            members = np.flatnonzero(folds == fold)
+            counts = unit_weights(members, size, seed_rng).T if over_seeds else np.ones((len(members), 1))
+            shares[members] = counts / (len(members) * len(rows))
+        scores = [[statistic(weights[fold]) for statistic, fold in zip(method, folds, strict=True)] for method in statistics]
+        blocks.append((np.array(scores) * shares).sum(axis=1))
+    return np.concatenate(blocks, axis=1)
+
+
+def interval(
+    outputs: NDArray[np.float32],
+    y: NDArray[Any],
+    units: NDArray[Any],
+    metric: str,
+    kind: Output,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval | None:
+    """The interval of one cell's score, conditional on its model; else as :func:`score_interval`."""
+    return score_interval([Scored(0, 0, outputs, y, units, kind)], metric, draws=draws, seed=seed, level=level)
+
+
+def score_interval(
+    cells: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval | None:
+    """The interval of one method's mean score over folds and seeds; seeds are resampled too where each fold has at least
+    :data:`MIN_SEEDS`. None with fewer than two units or no draw in which the metric is defined. Raises as :func:`score_draws`."""
+    over_seeds = _enough_seeds(cells)
+    (scores,) = score_draws([cells], metric, draws=draws, seed=seed, over_seeds=over_seeds)
+    return _interval(scores, cells, over_seeds, level)
+
+
+def paired_difference(
+    a: Sequence[Scored], b: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval | None:
+    """The interval of the mean score of ``a`` less that of ``b`` on the same rows, each draw shared; else as
+    :func:`score_interval`."""
+    over_seeds = _enough_seeds(a)
+    first, second = score_draws([a, b], metric, draws=draws, seed=seed, over_seeds=over_seeds)
+    return _interval(first - second, a, over_seeds, level)
+
+
+def deviations(cells: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0) -> tuple[float, float | None]:
+    """Standard deviations of a method's score from its two sources: of the mean score over resampled units, the trained models
+    held fixed (NaN where fewer than two draws are defined), and of a single training over seeds, the test rows held fixed, pooled
+    over folds (None with fewer than :data:`MIN_SEEDS` seeds in a fold or an undefined score). Raises as :func:`score_draws`."""
+    (scores,) = score_draws([cells], metric, draws=draws, seed=seed)
+    defined = scores[np.isfinite(scores)]
+    over_units = float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
+    by_fold: dict[int, list[float]] = {}
+    for cell in cells:
+        by_fold.setdefault(cell.fold, []).append(quality.score(cell.outputs, cell.y, metric, cell.kind))
+    variance = float(np.mean([np.var(values, ddof=1) for values in by_fold.values()])) if _enough_seeds(cells) else math.nan
+    return over_units, None if math.isnan(variance) else math.sqrt(variance)
+
+
+def ratio_interval(candidate: ArrayLike, anchor: ArrayLike, *, level: float = 0.95) -> tuple[float, float | None, float | None]:
+    """Ratio of latencies, candidate to anchor, and its interval, from medians (processes, rounds) > 0 of interleaved rounds.
+
+    A process's value is the mean over its rounds of log(candidate / anchor); the ratio is the exponential of the mean over
+    processes, the interval mean ± t(P - 1) · sd / √P of the P processes. The process is the unit because all its rounds
+    share one memory layout: they repeat its bias, and an interval over rounds would be too narrow (Kalibera and Jones 2013,
+    "Rigorous benchmarking in reasonable time", doi:10.1145/2464157.2464160). With one process there is no interval.
+    Raises ValueError for other shapes or values.
+    """
+    above, below = np.asarray(candidate, dtype=np.float64), np.asarray(anchor, dtype=np.float64)
+    if above.shape != below.shape or above.ndim != 2 or not above.size:
+        raise ValueError(f"medians have shapes {above.shape} and {below.shape}, not the same (processes, rounds)")
+    if not all((values > 0).all() and np.isfinite(values).all() for values in (above, below)):
+        raise ValueError("medians must be finite and above zero")
+    logs = np.log(above / below).mean(axis=1)
+    mean, processes = float(logs.mean()), len(logs)
+    if processes == 1:
+        return math.exp(mean), None, None
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # it ships no types; slow to import
+
+    half = float(stdtrit(processes - 1, (1 + level) / 2) * logs.std(ddof=1) / math.sqrt(processes))
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+
+
+def _aligned(methods: Sequence[Sequence[Scored]]) -> list[list[Scored]]:
+    """Each method's cells, sorted by fold and seed."""
+    cells = [sorted(method, key=lambda cell: (cell.fold, cell.seed)) for method in methods]
+    keys = [(cell.fold, cell.seed) for cell in cells[0]]
+    if not keys or len(set(keys)) != len(keys):
+        raise ValueError(f"a method needs cells, each with a fold and seed of its own, not {keys}")
+    first: Mapping[int, Scored] = {cell.fold: cell for cell in reversed(cells[0])}
+    for method in cells:
+        if [(cell.fold, cell.seed) for cell in method] != keys:
+            raise ValueError("the methods do not have the same folds and seeds")
+        for cell in method:
+            same = first[cell.fold]
+            if not (np.array_equal(cell.y, same.y) and np.array_equal(cell.units, same.units)):
+                raise ValueError(f"fold {cell.fold}: cells do not have the same rows")
+            if cell.units.shape != cell.y.shape:
+                raise ValueError(f"fold {cell.fold}: {len(cell.y)} labels, but {len(cell.units)} unit ids")
+    return cells
+
+
+def _enough_seeds(cells: Iterable[Scored]) -> bool:
+    return min(Counter(cell.fold for cell in cells).values(), default=0) >= MIN_SEEDS
+
+
+def _interval(scores: Doubles, cells: Sequence[Scored], over_seeds: bool, level: float) -> Interval | None:
+    units = len(np.unique(np.concatenate([cell.units for cell in cells])))
+    defined = scores[np.isfinite(scores)]
+    if units < 2 or not len(defined):
+        return None
+    low, high = (quantile(defined, (1 + sign * level) / 2) for sign in (-1, 1))
+    return Interval(low, high, len(defined), len(scores) - len(defined), units, over_seeds)
+
+
+def _statistic(cell: Scored, metric: str) -> _Statistic:
+    if metric not in RANKING_METRICS:
+        raise ValueError(f"no interval for {metric!r}; known: {', '.join(RANKING_METRICS)}")
+    quality.score(cell.outputs, cell.y, metric, cell.kind)  # raises for outputs and labels that do not fit
+    if metric == "roc_auc":
+        scores = quality.ranking_scores(cell.outputs, cell.kind)
+        classes = [1] if scores.shape[1] == 1 else range(scores.shape[1])
+        return _mean_of([_auc(column, cell.y == k) for column, k in zip(scores.T, classes, strict=True)])
+    right = quality.labels(cell.outputs) == cell.y
+    if metric == "accuracy":
+        return _share(right, np.ones(len(right), dtype=np.bool_))
+    return _mean_of([_share(right, cell.y == k) for k in np.unique(cell.y)])
+
+
+def _share(right: NDArray[np.bool_], among: NDArray[np.bool_]) -> _Statistic:
+    sums = np.stack([right & among, among], axis=1).astype(np.float64)
+
+    def statistic(weights: Doubles) -> Doubles:
+        hits, total = (weights @ sums).T
+        return _divide(hits, total)
+
+    return statistic
+
+
+def _auc(scores: Doubles, positive: NDArray[np.bool_]) -> _Statistic:
+    """The Mann-Whitney statistic of weighted rows; rows of one score form a group, ties counting one half."""
+    order = np.argsort(scores, kind="stable")
+    ordered, ones = scores[order], positive[order].astype(np.float64)
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+
+    def statistic(weights: Doubles) -> Doubles:
+        sorted_weights = weights[:, order]
+        above = np.add.reduceat(sorted_weights * ones, starts, axis=1)
+        below = np.add.reduceat(sorted_weights * (1 - ones), starts, axis=1)
+        wins = (above * (np.cumsum(below, axis=1) - below / 2)).sum(axis=1)
+        return _divide(wins, above.sum(axis=1) * below.sum(axis=1))
+
+    return statistic
+
+
+def _mean_of(statistics: Sequence[_Statistic]) -> _Statistic:
+    """The mean over the classes for which a draw defines the statistic."""
+
+    def statistic(weights: Doubles) -> Doubles:
+        values = np.stack([part(weights) for part in statistics])
+        defined = np.isfinite(values)
+        return _divide(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
+
+    return statistic
+
+
+def _divide(numerator: Doubles, denominator: NDArray[Any]) -> Doubles:
+    undefined = np.full(numerator.shape, np.nan)
+    return np.asarray(np.divide(numerator, denominator, out=undefined, where=denominator > 0), dtype=np.float64)

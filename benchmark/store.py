@@ -1,0 +1,151 @@
+"""The record of a results folder: one SQLite file with one writer, the runner. Readers never block it (WAL)."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+Outcome: TypeAlias = Literal[
+    "ok", "failed", "timeout", "out_of_memory", "crashed", "no_result", "no_op", "skipped", "invalid"
+]
+REUSABLE = ("ok", "skipped")
+"""Step outcomes that a rerun keeps. Everything else is tried again."""
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE steps (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, label TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL,
+    seconds REAL NOT NULL, finished_utc TEXT NOT NULL, facts TEXT NOT NULL, limits TEXT NOT NULL, ingredients TEXT NOT NULL
+);
+CREATE TABLE arrays (
+    step TEXT NOT NULL, name TEXT NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (step, name)
+);
+CREATE TABLE cells (position INTEGER PRIMARY KEY, cell TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """How a step ended. ``seconds``: wall time of the step itself, without queueing. ``facts``: JSON values that it produced.
+    ``limits``: limit -> its value, its mechanism and what was observed."""
+
+    id: str
+    kind: str
+    label: str
+    outcome: Outcome
+    reason: str
+    seconds: float
+    finished_utc: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    ingredients: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Strict JSON."""
+        return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False, sort_keys=True)
+
+
+class Store:
+    """Open with :func:`open_store`. Every method is one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def record(self, result: StepResult, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Writes a step's result and its arrays, replacing earlier ones of the same id."""
+        with self._connection:
+            self._connection.execute("DELETE FROM arrays WHERE step = ?", (result.id,))
+            self._connection.execute(
+                "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    result.id,
+                    result.kind,
+                    result.label,
+                    result.outcome,
+                    result.reason,
+                    result.seconds,
+                    result.finished_utc,
+                    *(json.dumps(value, allow_nan=False) for value in (result.facts, result.limits, result.ingredients)),
+                ),
+            )
+            self._connection.executemany(
+                "INSERT INTO arrays VALUES (?, ?, ?, ?, ?)",
+                [
+                    (result.id, name, array.dtype.str, json.dumps(array.shape), array.tobytes())
+                    for name, array in (arrays or {}).items()
+                ],
+            )
+
+    def results(self, ids: Iterable[str]) -> dict[str, StepResult]:
+        """The recorded results among ``ids``."""
+        found = {}
+        for id_ in ids:
+            row = self._connection.execute("SELECT * FROM steps WHERE id = ?", (id_,)).fetchone()
+            if row is not None:
+                found[id_] = StepResult(*row[:7], *map(json.loads, row[7:]))
+        return found
+
+    def array(self, step: str, name: str) -> NDArray[Any]:
+        """An array that was recorded with a step; raises KeyError."""
+        import numpy as np  # not needed to look steps up
+
+        query = "SELECT dtype, shape, data FROM arrays WHERE step = ? AND name = ?"
+        row = self._connection.execute(query, (step, name)).fetchone()
+        if row is None:
+            raise KeyError(f"{step}: {name}")
+        array: NDArray[Any] = np.frombuffer(row[2], row[0]).reshape(json.loads(row[1]))
+        return array
+
+    def replace_cells(self, cells: Iterable[Mapping[str, Any]]) -> None:
+        """Writes the grid of this run: what the tables are made of. Steps of earlier runs stay and are reused."""
+        with self._connection:
+            self._connection.execute("DELETE FROM cells")
+            self._connection.executemany("INSERT INTO cells VALUES (?, ?)", enumerate(map(json.dumps, cells)))
+
+    def cells(self) -> list[dict[str, Any]]:
+        """The grid of the last run, in its order."""
+        return [json.loads(row[0]) for row in self._connection.execute("SELECT cell FROM cells ORDER BY position")]
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Remembers a JSON value."""
+        with self._connection:
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    def meta(self, key: str) -> Any:
+        """A value set by :meth:`set_meta`; raises KeyError."""
+        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            raise KeyError(key)
+        return json.loads(row[0])
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+
+def open_store(path: Path) -> Store:
+    """Opens or creates the store; raises UserError for a file of a newer version or one that is no store."""
+    try:
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")  # survives kill -9; only a power cut may lose the last transactions
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+            connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
+            connection.commit()
+        version = int(connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()[0])
+    except (sqlite3.Error, TypeError) as error:
+        raise UserError(f"{path}: cannot be used as a results store: {error}") from None
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path}: written by version {version} of the store, this is version {SCHEMA_VERSION}")
+    return Store(connection)

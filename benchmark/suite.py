@@ -1,0 +1,308 @@
+"""Suite files: TOML -> :class:`Suite`. Every mistake is one line naming the file and the key."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import json
+import math
+import re
+import tomllib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from benchmark.budget import BuildLimits, DeviceTier, parse_bytes, parse_seconds
+from benchmark.errors import UserError
+from benchmark.registry import nearest
+from benchmark.specs import Scalar
+
+REFERENCE = "reference"
+_PASS = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_SUITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class PassCall:
+    """One pass of a recipe, with the parameters that were given."""
+
+    name: str
+    params: tuple[tuple[str, Scalar], ...] = ()
+
+    def __str__(self) -> str:
+        if not self.params:
+            return self.name
+        return f"{self.name}({', '.join(f'{key}={json.dumps(value, ensure_ascii=False)}' for key, value in self.params)})"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A sequence of passes; the empty one is written ``reference``."""
+
+    passes: tuple[PassCall, ...] = ()
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.passes)) or REFERENCE
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How latency is sampled: fresh ``processes`` a cell, interleaved ``rounds`` in each, ``calls`` a round."""
+
+    processes: int = 3
+    rounds: int = 3
+    calls: int = 100
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A grid of cells. ``architectures``: back end -> names (absent: the default one of each modality). ``training``: back end
+    or ``""`` for all -> training parameters."""
+
+    name: str
+    tasks: tuple[str, ...]
+    backends: tuple[str, ...]
+    recipes: tuple[Recipe, ...]
+    runtimes: tuple[str, ...] = ("onnxruntime",)
+    architectures: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    folds: tuple[int, ...] = (0,)
+    training: Mapping[str, Mapping[str, Scalar]] = dataclasses.field(default_factory=dict)
+    build: BuildLimits = BuildLimits()
+    tiers: tuple[DeviceTier, ...] = ()
+    measure: MeasureOptions = MeasureOptions()
+
+    def select(
+        self,
+        *,
+        task: str = "*",
+        backend: str = "*",
+        recipe: str = "*",
+        seeds: int | None = None,
+        folds: int | None = None,
+    ) -> Suite:
+        """The part of the grid whose names match the globs; ``reference`` is always kept. ``seeds``, ``folds``: use 0 .. n-1."""
+        return dataclasses.replace(
+            self,
+            tasks=_matching("task", self.tasks, task),
+            backends=_matching("backend", self.backends, backend),
+            recipes=tuple(
+                one for one in self.recipes if not one.passes or str(one) in _matching("recipe", map(str, self.recipes), recipe)
+            ),
+            seeds=self.seeds if seeds is None else tuple(range(seeds)),
+            folds=self.folds if folds is None else tuple(range(folds)),
+        )
+
+
+def _matching(what: str, names: Any, pattern: str) -> tuple[str, ...]:
+    names = tuple(names)
+    chosen = tuple(name for name in names if fnmatch.fnmatchcase(name, pattern))
+    if not chosen:
+        raise UserError(f"no {what} of the suite matches {pattern!r}{nearest(pattern, names)}")
+    return chosen
+
+
+def parse_pass(text: str) -> PassCall:
+    """``name`` or ``name(a=1, b="x")``, the arguments as in a TOML inline table; raises UserError."""
+    match = _PASS.fullmatch(text)
+    if match is None:
+        raise UserError(f"{text!r} is not a pass: write name or name(parameter=value, ...)")
+    if match[2] is None:
+        return PassCall(match[1])
+    try:
+        params = tomllib.loads(f"params = {{ {match[2]} }}")["params"]
+    except tomllib.TOMLDecodeError:
+        raise UserError(f"{text!r} is not a pass: its arguments must be TOML values, as in name(a=1, b=\"x\")") from None
+    return PassCall(match[1], tuple(sorted((key, _scalar(value, f"{text!r}: parameter {key}")) for key, value in params.items())))
+
+
+def shipped() -> dict[str, Path]:
+    """The suites that come with PocketBench, by name."""
+    folder = Path(str(resources.files("benchmark") / "suites"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load(name_or_path: str) -> Suite:
+    """A shipped suite by name, or a suite file by path (anything with a slash or ending in ``.toml``); raises UserError."""
+    if "/" in name_or_path or name_or_path.endswith(".toml"):
+        path = Path(name_or_path)
+    else:
+        known = shipped()
+        if name_or_path not in known:
+            raise UserError(f"unknown suite {name_or_path!r}{nearest(name_or_path, known)}")
+        path = known[name_or_path]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Suite:
+    """The suite in a TOML text; ``source`` names it in errors. Raises UserError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{source}: not valid TOML: {error}") from None
+    try:
+        return _suite(document)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _suite(document: Mapping[str, Any]) -> Suite:
+    _known(document, {"suite", "train", "budget", "measure", "recipe"}, "")
+    head = _table(document, "suite", "")
+    _known(head, {"name", "tasks", "backends", "architectures", "runtimes", "seeds", "folds"}, "suite.")
+    name = _get(head, "name", "suite.", _text)
+    if not _SUITE_NAME.fullmatch(name):
+        raise UserError(f"suite.name: {name!r} must be made of letters, digits, '-' and '_'")
+    budget = _table(document, "budget", "")
+    _known(budget, {"build", "device"}, "budget.")
+    recipes = [_recipe(entry, f"recipe[{i}].") for i, entry in enumerate(_tables(document, "recipe", ""))]
+    optional: dict[str, Any] = {
+        key: _get(head, key, "suite.", check)
+        for key, check in (("runtimes", _texts), ("seeds", _indices), ("folds", _indices))
+        if key in head
+    }
+    return Suite(
+        name=name,
+        tasks=_get(head, "tasks", "suite.", _texts),
+        backends=_get(head, "backends", "suite.", _texts),
+        architectures={key: _texts(value, f"suite.architectures.{key}") for key, value in _table(head, "architectures", "suite.").items()},
+        recipes=tuple(dict.fromkeys([Recipe(), *recipes])),
+        training=_training(_table(document, "train", "")),
+        build=_build(_table(budget, "build", "budget.")),
+        tiers=tuple(_tier(entry, f"budget.device[{i}].") for i, entry in enumerate(_tables(budget, "device", "budget."))),
+        measure=_measure(_table(document, "measure", "")),
+        **optional,
+    )
+
+
+def _recipe(entry: Mapping[str, Any], where: str) -> Recipe:
+    _known(entry, {"passes"}, where)
+    passes = _get(entry, "passes", where, _texts_or_none)
+    try:
+        return Recipe(tuple(map(parse_pass, passes)))
+    except UserError as error:
+        raise UserError(f"{where}passes: {error}") from None
+
+
+def _training(entry: Mapping[str, Any]) -> dict[str, dict[str, Scalar]]:
+    training: dict[str, dict[str, Scalar]] = {"": {}}
+    for key, value in entry.items():
+        if isinstance(value, Mapping):
+            training[key] = {name: _scalar(inner, f"train.{key}.{name}") for name, inner in value.items()}
+        else:
+            training[""][key] = _scalar(value, f"train.{key}")
+    return training
+
+
+def _build(entry: Mapping[str, Any]) -> BuildLimits:
+    _known(entry, {"cores", "memory", "seconds"}, "budget.build.")
+    values: dict[str, Any] = {}
+    if "cores" in entry:
+        values["cores"] = _get(entry, "cores", "budget.build.", _positive)
+    if "memory" in entry:
+        values["memory"] = _get(entry, "memory", "budget.build.", _quantity(parse_bytes))
+    if "seconds" in entry:
+        values["seconds"] = float(_get(entry, "seconds", "budget.build.", _above_zero))
+    return BuildLimits(**values)
+
+
+def _tier(entry: Mapping[str, Any], where: str) -> DeviceTier:
+    _known(entry, {"name", "bytes", "latency_p90"}, where)
+    checks = {"bytes": _quantity(parse_bytes), "latency_p90": _quantity(parse_seconds)}
+    limits = {key: _get(entry, key, where, check) for key, check in checks.items() if key in entry}
+    return DeviceTier(name=_get(entry, "name", where, _text), **limits)
+
+
+def _measure(entry: Mapping[str, Any]) -> MeasureOptions:
+    _known(entry, {"processes", "rounds", "calls"}, "measure.")
+    return MeasureOptions(**{key: _get(entry, key, "measure.", _positive) for key in entry})
+
+
+# The checks below take a value and the key it stands at, and return it or raise UserError naming the key.
+
+
+def _known(entry: Mapping[str, Any], keys: Collection[str], where: str) -> None:
+    for key in entry:
+        if key not in keys:
+            raise UserError(f"unknown key {where}{key}{nearest(key, keys)}")
+
+
+def _get(entry: Mapping[str, Any], key: str, where: str, check: Callable[[Any, str], Any]) -> Any:
+    if key not in entry:
+        raise UserError(f"{where}{key} is missing")
+    return check(entry[key], f"{where}{key}")
+
+
+def _table(entry: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    value = entry.get(key, {})
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}{key} must be a table")
+    return value
+
+
+def _tables(entry: Mapping[str, Any], key: str, where: str) -> Sequence[Mapping[str, Any]]:
+    value = entry.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        raise UserError(f"{where}{key} must be an array of tables: [[{where}{key}]]")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise UserError(f"{where} must be a text, not {value!r}")
+    return value
+
+
+def _texts_or_none(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise UserError(f"{where} must be an array of texts, not {value!r}")
+    return tuple(_text(item, where) for item in value)
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    texts = _texts_or_none(value, where)
+    if not texts or len(set(texts)) < len(texts):
+        raise UserError(f"{where} must name at least one, and each once")
+    return texts
+
+
+def _indices(value: Any, where: str) -> tuple[int, ...]:
+    if not isinstance(value, list) or not value or not all(type(item) is int and item >= 0 for item in value):
+        raise UserError(f"{where} must be an array of whole numbers from 0 on, not {value!r}")
+    if len(set(value)) < len(value):
+        raise UserError(f"{where} must name each number once")
+    return tuple(value)
+
+
+def _positive(value: Any, where: str) -> int:
+    if type(value) is not int or value < 1:
+        raise UserError(f"{where} must be a whole number from 1 on, not {value!r}")
+    return value
+
+
+def _above_zero(value: Any, where: str) -> float:
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise UserError(f"{where} must be a number above 0, not {value!r}")
+    return float(value)
+
+
+def _scalar(value: Any, where: str) -> Scalar:
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise UserError(f"{where} must be a finite number, a text or a truth value, not {value!r}")
+    return value
+
+
+def _quantity(parse_quantity: Callable[[str], Any]) -> Callable[[Any, str], Any]:
+    def check(value: Any, where: str) -> Any:
+        try:
+            return parse_quantity(_text(value, where))
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+
+    return check

@@ -1,0 +1,278 @@
+"""The child's entry point: runs the steps of one job and writes what each produced. Calls no hook and starts nothing.
+
+``python -m benchmark.worker JOB.json``. The job is written by the runner; each step's folder gets ``worker.json`` when that step
+has ended, ``curve.csv`` when it trained, and its product in ``output/`` or its arrays in ``arrays.npz``.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib
+import json
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark import limits
+from benchmark.errors import NotApplicable
+
+_SAVING_SHARE = 0.1  # of the time limit, kept for saving what was trained
+_MEMORY_CALLS = 100
+
+
+def main(job_file: str) -> int:
+    """Runs the job; returns the exit code: 0 also when a step failed, since that is a result."""
+    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    limits.die_with_host(job["host"])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    started = job["started"]
+    for step in job["steps"]:
+        folder = Path(step["folder"])
+        result: dict[str, Any] = {"outcome": "ok", "reason": "", "facts": {}}
+        try:
+            _seed(step["settings"].get("seed", 0))
+            result["facts"] = _RUN[step["kind"]](step, folder, started + step["seconds"] * (1 - _SAVING_SHARE))
+        except NotApplicable as error:
+            result.update(outcome="skipped", reason=_one_line(str(error)) or "not applicable")
+        except MemoryError as error:
+            traceback.print_exc()
+            result.update(outcome="out_of_memory", reason=_one_line(f"MemoryError: {error}"))
+        except Exception as error:  # a plugin may raise anything; the traceback goes to the log, the line into the row
+            traceback.print_exc()
+            result.update(outcome="failed", reason=_one_line(f"{type(error).__name__}: {error}"))
+        now = time.monotonic()
+        result.update(seconds=now - started, peak_memory=limits.peak_memory())
+        _write(folder / "worker.json", json.dumps(result, allow_nan=False))
+        if result["outcome"] != "ok":
+            break  # the rest of the job needs what this step did not make
+        started = now
+    return 0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500]
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.rename(path)
+
+
+def _seed(seed: int) -> None:
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # plugins' libraries (scikit-learn) fall back to the global generator
+
+
+def _code(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)()
+
+
+def _leave_checkout() -> None:
+    """Imports that come by way of the working directory are done; what the plugin writes by relative name goes astray here."""
+    os.chdir(tempfile.gettempdir())
+
+
+# What each kind of step does: (step, its folder, monotonic time by which it should save) -> facts
+
+
+def _prepare(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    from benchmark.data import prepare
+    from benchmark.specs import TaskSpec
+
+    code = _code(step["target"])
+    _leave_checkout()
+    prepared = prepare(code, TaskSpec(**step["settings"]["spec"]), step["settings"]["fold"], folder / "output")
+    return dataclasses.asdict(prepared)
+
+
+class _Journal:
+    """Keeps what a step tells the host through its Context. The curve is written as it grows, so a killed step leaves it."""
+
+    def __init__(self, curve: Path) -> None:
+        self._curve = curve
+        self._columns: list[str] = []
+        self.facts: dict[str, Any] = {}
+
+    def log(self, step: int, **numbers: float) -> None:
+        row = {"step": int(step), **{name: float(value) for name, value in numbers.items()}}
+        new = not self._columns
+        self._columns = self._columns or list(row)
+        if list(row) != self._columns:
+            raise ValueError(f"log: the columns were {', '.join(self._columns)}, now {', '.join(row)}")
+        with self._curve.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def trained(self, *, updates: int, stopped_by: str, compile_seconds: float | None = None) -> None:
+        if stopped_by not in ("updates", "early", "deadline"):
+            raise ValueError(f"trained: stopped_by must be updates, early or deadline, not {stopped_by!r}")
+        self.facts.update(updates=int(updates), stopped_by=stopped_by)
+        if compile_seconds is not None:
+            self.facts["compile_seconds"] = float(compile_seconds)
+
+    def report(self, *, matched: int, changed: int, **claims: Any) -> None:
+        self.facts.update(matched=int(matched), changed=int(changed), claims=claims)
+
+
+def _build(run: Callable[[Any, Any, Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any], Path, float], dict[str, Any]]:
+    """A train, pass or export: makes its Context, runs the plugin's code, gives what it told."""
+
+    def step_of_build(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+        from benchmark import data
+        from benchmark.measure import quality
+        from benchmark.protocols import Context
+
+        settings, fit = step["settings"], Path(step["inputs"]["data"])
+        info = data.load_info(fit)
+        validation = data.load_split(fit, "validation")
+        journal = _Journal(folder / "curve.csv")
+        context = Context(
+            task=info,
+            train=data.load_split(fit, "train"),
+            validation=validation,
+            architecture=settings["architecture"],
+            params=settings["params"],
+            training=settings["training"],
+            output_kind=settings["output_kind"],
+            seed=settings["seed"],
+            threads=step["threads"],
+            input=_path(step, "input"),
+            reference=_path(step, "reference"),
+            output=folder / "output",
+            remaining=lambda: deadline - time.monotonic(),
+            score=lambda outputs: quality.score(outputs, validation.y, info.metrics[0], settings["output_kind"]),
+            log=journal.log,
+            trained=journal.trained,
+            report=journal.report,
+        )
+        code = _code(step["target"])
+        _leave_checkout()
+        run(code, context, settings)
+        if not any(context.output.iterdir()):
+            raise ValueError("it left its output folder empty")
+        return journal.facts
+
+    return step_of_build
+
+
+def _path(step: Mapping[str, Any], role: str) -> Path | None:
+    return Path(step["inputs"][role]) if role in step["inputs"] else None
+
+
+def _identity(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    code = _code(step["target"])
+    _leave_checkout()
+    if hasattr(code, "identity"):  # optional: without it there is no floor to compare with
+        code.identity(folder / "output", tuple(step["settings"]["input_shape"]))
+    return {}
+
+
+def _inspect(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    from benchmark.measure import graph, size
+
+    artifact = Path(step["inputs"]["artifact"])
+    facts = graph.facts(artifact)
+    return {
+        "bytes": size.artifact_bytes(artifact),
+        "deflate_bytes": size.deflate_bytes(artifact),
+        **(dataclasses.asdict(facts) if facts else {}),
+    }
+
+
+def _evaluate(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    """Outputs at batch 1, twice, and labels at batch 32. Judged by the host, which has the labels."""
+    import numpy as np
+
+    inputs = Path(step["inputs"]["data"])
+    predictor = _code(step["target"]).load(Path(step["inputs"]["artifact"]), step["threads"])
+    _leave_checkout()
+    arrays, facts = {}, {"repeatable": True, "batch_label_changes": 0, "batch_rows": 0}
+    for split in ("validation", "test"):
+        x = np.load(inputs / f"{split}_x.npy")
+        passes = [np.concatenate([np.asarray(predictor.predict(x[i : i + 1])) for i in range(len(x))]) for _ in range(2)]
+        arrays[split] = passes[0]
+        facts["repeatable"] &= bool(np.array_equal(passes[0], passes[1], equal_nan=True))
+        try:
+            batched = np.concatenate([np.asarray(predictor.predict(x[i : i + 32])) for i in range(0, len(x), 32)])
+        except Exception as error:  # taking batches is optional for a runtime
+            print(f"no batches: {error}", file=sys.stderr)
+        else:
+            facts["batch_rows"] += len(x)
+            facts["batch_label_changes"] += int((batched.argmax(1) != passes[0].argmax(1)).sum())
+    np.savez(folder / "arrays.npz", **arrays)
+    return facts
+
+
+def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    import numpy as np
+
+    from benchmark.measure import latency
+
+    settings, runtime = step["settings"], _code(step["target"])
+    rows = _rows(step)
+    paths = {role: step["inputs"][role] for role in ("artifact", "anchor", "floor") if role in step["inputs"]}
+    if paths["anchor"] == paths["artifact"]:
+        del paths["anchor"]  # the reference itself: its ratio is 1 by definition
+    predictors, facts = {}, {}
+    for role, path in paths.items():
+        start = time.perf_counter_ns()
+        predictors[role] = runtime.load(Path(path), step["threads"])
+        facts[f"{role}_load_ns"] = time.perf_counter_ns() - start
+        facts[f"{role}_first_call_ns"] = latency.first_call(predictors[role], rows[0])
+    _leave_checkout()
+    for role, predictor in predictors.items():
+        facts[f"{role}_warm_up_calls"] = latency.warm_up(predictor, rows)
+    samples = latency.sample(predictors, rows, settings["rounds"], settings["calls"], settings["process"])
+    np.savez(folder / "arrays.npz", **samples)
+    return facts
+
+
+def _memory(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    """Peak memory with nothing but the candidate loaded: the rows are read one by one, so the data set is no part of it."""
+    if "artifact" not in step["inputs"]:
+        return {}  # a runtime without an identity model has no floor
+    predictor = _code(step["target"]).load(Path(step["inputs"]["artifact"]), step["threads"])
+    rows = _rows(step)
+    _leave_checkout()
+    for i in range(_MEMORY_CALLS):
+        predictor.predict(rows[i % len(rows)])
+    return {"rss_bytes": limits.peak_memory()}
+
+
+def _rows(step: Mapping[str, Any]) -> list[Any]:
+    import numpy as np
+
+    from benchmark.measure.latency import MIN_ROWS
+
+    x = np.load(Path(step["inputs"]["data"]) / "test_x.npy", mmap_mode="r")
+    return [np.array(x[i : i + 1]) for i in range(min(len(x), MIN_ROWS))]
+
+
+_RUN: dict[str, Callable[[Mapping[str, Any], Path, float], dict[str, Any]]] = {
+    "prepare": _prepare,
+    "train": _build(lambda code, context, settings: code.train(context)),
+    "pass": _build(lambda code, context, settings: code.compress(context)),
+    "export": _build(lambda code, context, settings: code.export(context, settings["format"])),
+    "identity": _identity,
+    "inspect": _inspect,
+    "evaluate": _evaluate,
+    "latency": _latency,
+    "memory": _memory,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

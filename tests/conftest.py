@@ -1,0 +1,99 @@
+"""Fixtures shared by all tests: real task data, and the Context that a back end or pass is given."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark import Context, TaskData, TaskInfo, TaskSpec
+from benchmark.measure import quality
+from benchmark.specs import Output, Scalar
+
+TASKS = {
+    "mnist-10k": "benchmark_mnist",
+    "nodule-shape": "benchmark_nodule",
+    "german-credit": "benchmark_credit",
+    "watch-imu": "benchmark_imu",
+}
+
+
+@functools.cache
+def _load(name: str, fold: int) -> tuple[TaskSpec, TaskData]:
+    (spec,) = importlib.import_module(TASKS[name]).benchmark_tasks()
+    module, attribute = spec.target.split(":")
+    return spec, getattr(importlib.import_module(module), attribute)().load(fold)
+
+
+@pytest.fixture(scope="session")
+def load_task() -> Callable[[str, int], tuple[TaskSpec, TaskData]]:
+    """``load_task(name, fold)``: spec and data of an embedded task."""
+    return _load
+
+
+class Journal:
+    """What a step told the host through its Context."""
+
+    def __init__(self) -> None:
+        self.curve: list[dict[str, float]] = []
+        self.training: dict[str, Any] = {}
+        self.layers: dict[str, Any] = {}
+
+
+MakeContext = Callable[..., tuple[Context, Journal]]
+
+
+@pytest.fixture()
+def make_context(tmp_path: Path) -> MakeContext:
+    """``make_context(task, architecture, training={...}, params={...}, input=..., ...)``: a Context on real data, and the journal
+    of what the step said. Each call has a fresh empty output folder."""
+    count = 0
+
+    def make(
+        task: str,
+        architecture: str,
+        *,
+        output_kind: Output = "logits",
+        training: Mapping[str, Scalar] | None = None,
+        params: Mapping[str, Scalar] | None = None,
+        input: Path | None = None,
+        reference: Path | None = None,
+        seed: int = 0,
+        fold: int = 0,
+        seconds: float = 60.0,
+    ) -> tuple[Context, Journal]:
+        nonlocal count
+        count += 1
+        output = tmp_path / f"output{count}"
+        output.mkdir()
+        spec, data = _load(task, fold)
+        journal = Journal()
+        deadline = time.monotonic() + seconds
+        context = Context(
+            task=TaskInfo(spec.name, spec.modality, spec.metrics, data.train.x.shape[1:], data.classes, spec.class_weight),
+            train=data.train,
+            validation=data.validation,
+            architecture=architecture,
+            params=params or {},
+            training=training or {},
+            output_kind=output_kind,
+            seed=seed,
+            threads=1,
+            input=input,
+            reference=reference,
+            output=output,
+            remaining=lambda: deadline - time.monotonic(),
+            score=lambda outputs: quality.score(outputs, np.asarray(data.validation.y), spec.metrics[0], output_kind),
+            log=lambda step, **numbers: journal.curve.append({"step": step, **numbers}),
+            trained=lambda **facts: journal.training.update(facts),
+            report=lambda **facts: journal.layers.update(facts),
+        )
+        return context, journal
+
+    return make
