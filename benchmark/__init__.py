@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from benchmark.errors import NotApplicable, UserError
 from benchmark.hookspecs import hookimpl
 from benchmark.protocols import (
@@ -16,6 +18,9 @@ from benchmark.protocols import (
     TaskInfo,
 )
 from benchmark.specs import BackendSpec, CompressorSpec, Param, RuntimeSpec, TaskSpec
+
+if TYPE_CHECKING:
+    from benchmark.data import read_verified
 
 __version__ = "0.1.0"
 
@@ -37,4 +42,14 @@ __all__ = [
     "TaskSpec",
     "UserError",
     "hookimpl",
+    "read_verified",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads on first use what needs numpy: this module is imported by every plugin, in the host process too."""
+    if name == "read_verified":
+        from benchmark.data import read_verified
+
+        return read_verified
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -17,14 +18,17 @@ def _parse(text: str, units: dict[str, float] | dict[str, int], what: str) -> fl
     if match is None or match[2] not in units:
         raise UserError(f"{text!r} is not a {what}: write a number and one of {', '.join(units)}")
     value = float(match[1]) * units[match[2]]
-    if value <= 0:
-        raise UserError(f"{text!r} is not a {what}: it must be above zero")
+    if not 0 < value < math.inf:
+        raise UserError(f"{text!r} is not a {what}: it must be above zero and finite")
     return value
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes in a text such as ``"64 KiB"``; raises UserError."""
-    return int(_parse(text, _BYTES, "size"))
+    """Bytes in a text such as ``"64 KiB"``, rounded to whole ones; raises UserError."""
+    size = round(_parse(text, _BYTES, "size"))
+    if size < 1:
+        raise UserError(f"{text!r} is not a size: it is less than one byte")
+    return size
 
 
 def parse_seconds(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code: 0 ran (failed cells are rows), 1 a plugin is broken (``--list``) or a cell
     failed (``--strict``), 2 the user's mistake, 130 interrupted."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character must not end a run
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end children as Ctrl-C does
     try:
         registry = discover()
@@ -69,10 +72,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def _list(registry: Registry) -> int:
@@ -114,7 +116,9 @@ def _finish(ended: Ended, folder: Path, *, strict: bool) -> int:
     for _, outcome, _ in ended.cells:
         counts[outcome] = counts.get(outcome, 0) + 1
     print(f"{len(ended.cells)} cells: {', '.join(f'{count} {outcome}' for outcome, count in sorted(counts.items()))}")
-    print(f"{ended.steps_run} steps run. Tables and rows: {folder}/leaderboard.md, rows.csv, rows.json; models: {folder}/artifacts/")
+    print(
+        f"{ended.steps_run} steps run. Tables and rows: {folder}/leaderboard.md, rows.csv, rows.json; models: {folder}/artifacts/"
+    )
     bad = len(ended.cells) - counts.get("ok", 0) - counts.get("skipped", 0)
     return 1 if strict and bad else 0
 
@@ -177,7 +181,11 @@ class _Bar:
         from rich.progress import Progress as RichProgress
 
         self._bar: RichBar = RichProgress(
-            TextColumn("{task.fields[stage]:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+            TextColumn("{task.fields[stage]:8}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
         )
         self._task: TaskID | None = None
 

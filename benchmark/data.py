@@ -1,11 +1,11 @@
 """Prepares a task's fold once: arrays on disk, in folders by who may see them.
 
 ```
-<folder>/fit/        train_{x,y,units}.npy validation_{x,y,units}.npy task.json   what train, pass and export jobs are given
-<folder>/inputs/     validation_x.npy test_x.npy task.json                        what evaluate and measure jobs are given: no labels
-<folder>/truth/      test_{y,units}.npy                                           what only the host reads
-<folder>/baselines/  trivial_{validation,test}.npy                                probabilities of the task's trivial predictor
-<folder>/preprocessing.json
+fit/        train_{x,y,units}.npy validation_{x,y,units}.npy task.json   what train, pass and export jobs are given
+inputs/     validation_x.npy test_x.npy                                  what evaluate and measure jobs are given: no labels
+truth/      test_{y,units}.npy                                           what only the host reads
+baselines/  trivial_{validation,test}.npy                                probabilities of the task's trivial predictor
+preprocessing.json
 ```
 """
 
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.errors import UserError
 from benchmark.protocols import Split, TaskData, TaskInfo
 from benchmark.specs import TaskSpec
 
@@ -58,8 +59,7 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
     np.save(folder / INPUTS / "test_x.npy", data.test.x)
     for field in ("y", "units"):
         np.save(folder / TRUTH / f"test_{field}.npy", getattr(data.test, field))
-    for part in (FIT, INPUTS):
-        (folder / part / "task.json").write_text(json.dumps(dataclasses.asdict(info)), encoding="utf-8")
+    (folder / FIT / "task.json").write_text(json.dumps(dataclasses.asdict(info)), encoding="utf-8")
     if hasattr(code, "trivial"):
         for name in ("validation", "test"):
             outputs = np.asarray(code.trivial(data.train, splits[name].x), np.float32)
@@ -79,7 +79,7 @@ def _check(name: str, split: Split, spec: TaskSpec, data: TaskData) -> None:
     if split.x.dtype != np.float32 or split.y.dtype != np.int64 or split.units.dtype != np.int64:
         raise ValueError(f"{where}: x must be float32, y and units int64")
     if split.x.ndim != _DIMENSIONS[spec.modality]:
-        raise ValueError(f"{where}: x of modality {spec.modality} must have {_DIMENSIONS[spec.modality]} axes, not {split.x.ndim}")
+        raise ValueError(f"{where}: x has {split.x.ndim} axes, {spec.modality} rows make {_DIMENSIONS[spec.modality]}")
     if not len(split.x) == len(split.y) == len(split.units) > 0:
         raise ValueError(f"{where}: x, y and units must have the same number of rows, at least one")
     if split.x.shape[1:] != data.train.x.shape[1:]:
@@ -96,14 +96,28 @@ def _fingerprint(splits: dict[str, Split], preprocessing: str) -> str:
         for field in _FIELDS:
             array = np.ascontiguousarray(getattr(split, field))
             digest.update(f"{name}.{field} {array.dtype.str} {array.shape}\0".encode())
-            digest.update(array)
+            digest.update(array.tobytes())
     return digest.hexdigest()
 
 
-def load_info(folder: Path) -> TaskInfo:
-    """The TaskInfo in a ``fit`` or ``inputs`` folder."""
-    values = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    return TaskInfo(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+def read_verified(path: Path, sha256: str) -> bytes:
+    """The content of a task's data file. Raises UserError, one line naming the file, what was expected and what was found,
+    where it is missing or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: data file cannot be read: {error.strerror}") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise UserError(f"{path}: damaged data file: expected sha256 {sha256}, found {found} ({len(content)} bytes)")
+    return content
+
+
+def load_info(fit: Path) -> TaskInfo:
+    """The TaskInfo in a ``fit`` folder."""
+    values: dict[str, Any] = json.loads((fit / "task.json").read_text(encoding="utf-8"))
+    restored: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return TaskInfo(**restored)
 
 
 def load_split(fit: Path, name: str) -> Split:

@@ -6,6 +6,9 @@ from __future__ import annotations
 class UserError(Exception):
     """The user's mistake: one line naming the file, key or name at fault. The command ends with exit code 2."""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # names in it come from files and may hold line breaks
+
 
 class NotApplicable(Exception):
     """Raised by a pass or back end that cannot work on what it was given; the cell ends as ``skipped`` with this reason."""

@@ -47,4 +47,3 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
 def benchmark_runtimes() -> Iterable[RuntimeSpec]:
     """Runtimes this plugin brings."""
     return ()
-

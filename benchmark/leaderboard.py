@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Row: TypeAlias = dict[str, Any]
+_KEY = ("suite", "task", "modality", "fold", "backend", "architecture", "recipe", "runtime", "seed")
 COLUMNS = (
-    *("suite", "task", "modality", "fold", "backend", "architecture", "recipe", "runtime", "seed", "outcome", "reason"),
+    *_KEY,
+    *("outcome", "reason"),
     *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "flips"),
     *("artifact_bytes", "size_ratio", "deflate_bytes", "dtypes", "parameters", "nonzero_parameters", "macs"),
     *("resident_weight_bytes", "activation_peak_bytes"),
@@ -47,7 +49,7 @@ def rows(store: Store) -> list[Row]:
 def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Mapping[str, Any]) -> Row:
     outcome, reason = judge(cell, results)
     row: Row = dict.fromkeys(COLUMNS)
-    row |= {name: getattr(cell, name) for name in COLUMNS if name in Cell.__dataclass_fields__ and name not in ("metrics", "inspect")}
+    row |= {name: getattr(cell, name) for name in _KEY}
     row |= {"outcome": outcome or "no_result", "reason": reason, "metric": cell.metrics[0], "threads": suite["build"]["cores"]}
     if outcome is None:
         row["reason"] = "the run ended before this cell was finished"
@@ -228,8 +230,8 @@ class Entry:
 @dataclass(frozen=True)
 class Table:
     """A task's leaderboard. ``entries``: methods all of whose cells are ``ok``, best mean score first; ``others``: rows of the
-    methods of which a cell is not, in the grid's order. ``baselines``: name -> mean test score. ``units``: how many units the test
-    rows belong to, summed over folds."""
+    methods of which a cell is not, in the grid's order. ``baselines``: name -> mean test score. ``units``: how many units the
+    test rows belong to, summed over folds."""
 
     task: str
     metric: str
@@ -250,7 +252,7 @@ def tables(store: Store, all_rows: Sequence[Row]) -> list[Table]:
 
 
 def _table(task: str, methods: Sequence[Sequence[tuple[Cell, Row]]], store: Store) -> Table:
-    entries, others = [], []
+    entries, others = list[Entry](), list[Row]()
     for method in methods:
         if all(row["outcome"] == "ok" for _, row in method):
             entries.append(_entry(method, store))

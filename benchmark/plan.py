@@ -1,4 +1,4 @@
-"""Suite × registry × prepared data -> the graph of steps and the list of cells. Reads code digests and versions, writes nothing.
+"""Suite × registry × prepared data -> the graph of steps and the list of cells. Reads digests of code, writes nothing.
 
 A step's id is the sha256 of everything that its result depends on, so a finished step is found again by its id, steps that
 recipes share exist once, and a change reruns exactly what it touches.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,9 +23,7 @@ from benchmark.specs import STAGES, BackendSpec, CompressorSpec, Param, RuntimeS
 from benchmark.store import Outcome, StepResult, Store
 from benchmark.suite import PassCall, Recipe, Suite
 
-StepKind: TypeAlias = Literal[
-    "prepare", "train", "pass", "export", "identity", "inspect", "evaluate", "latency", "memory"
-]
+StepKind: TypeAlias = Literal["prepare", "train", "pass", "export", "identity", "inspect", "evaluate", "latency", "memory"]
 MEASURED: tuple[StepKind, ...] = ("latency", "memory")
 """Kinds that run alone on the machine, after everything is built."""
 UNKNOWN = Prepared(fingerprint="unknown", input_shape=(), classes=(), rows={})
@@ -34,8 +33,8 @@ UNKNOWN = Prepared(fingerprint="unknown", input_shape=(), classes=(), rows={})
 @dataclass(frozen=True)
 class Step:
     """A piece of work. ``inputs``: role -> id of the step whose output it reads. ``settings``: what the worker needs to know.
-    ``rides``: id of a step in whose job it runs, right after it, unless that one is finished. ``target``: the plugin's code, empty
-    for the host's own work. ``versions``: distribution -> version, for provenance only."""
+    ``rides``: id of a step in whose job it runs, right after it, unless that one is finished. ``target``: the plugin's code,
+    empty for the host's own work. ``versions``: distribution -> version, for provenance only."""
 
     id: str
     kind: StepKind
@@ -61,8 +60,8 @@ class Compared:
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the grid. ``chain``: (name in reasons, step id) from training to the artifact. ``anchors``: likewise, what the latency is
-    compared with. A cell that cannot run has ``skipped``, the reason, and no steps."""
+    """One row of the grid. ``chain``: (name in reasons, step id) from training to the artifact. ``anchors``: likewise, what the
+    latency is compared with. A cell that cannot run has ``skipped``, the reason, and no steps."""
 
     suite: str
     task: str
@@ -98,8 +97,8 @@ class Cell:
 
     def steps(self) -> tuple[str, ...]:
         """Ids of all steps that the row is made of."""
-        ids = [self.prepare, *(id_ for _, id_ in (*self.chain, *self.anchors)), self.inspect, self.evaluate, *self.latency, self.memory]
-        ids += [self.floor_memory, self.reference_inspect, self.reference_evaluate]
+        ids = [self.prepare, *(id_ for _, id_ in (*self.chain, *self.anchors)), self.inspect, self.evaluate]
+        ids += [*self.latency, self.memory, self.floor_memory, self.reference_inspect, self.reference_evaluate]
         ids += [id_ for one in self.compared for id_ in (one.before, one.after)]
         return tuple(id_ for id_ in dict.fromkeys(ids) if id_)
 
@@ -127,7 +126,7 @@ def measure_digest() -> str:
 
 
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:
-    """The prepare steps by (task, fold), which run before the rest can be planned. Raises UserError for an unknown task or fold."""
+    """The prepare steps by (task, fold), which run before the rest is planned. Raises UserError for an unknown task or fold."""
     steps = {}
     for name in suite.tasks:
         provider = registry.get("task", name)
@@ -148,8 +147,8 @@ def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], 
 
 
 def plan(suite: Suite, registry: Registry, prepared: Mapping[tuple[str, int], Prepared], machine: Machine) -> Plan:
-    """The steps and cells of a suite. ``prepared``: what is known of each (task, fold); absent ones count as unknown. Raises UserError
-    for names, parameters and orders that cannot be right; a combination that merely does not exist becomes a skipped cell."""
+    """The steps and cells of a suite. ``prepared``: what is known of each (task, fold); absent ones count as unknown. Raises
+    UserError for names, parameters and orders that cannot be right; a combination that does not exist is a skipped cell."""
     return _Planner(suite, registry, prepared, machine).plan()
 
 
@@ -174,14 +173,12 @@ class _Planner:
             self._check_recipe(recipe)
         for step in preparation.values():
             self.steps[step.id] = step
-        for task in suite.tasks:
-            for fold in suite.folds:
-                for backend in backends.values():
-                    for architecture in self._architectures(backend, cast(TaskSpec, self.registry.tasks[task].spec)):
-                        for recipe in suite.recipes:
-                            for runtime in runtimes.values():
-                                for seed in suite.seeds:
-                                    self._cell(preparation.get((task, fold)), task, fold, backend, architecture, recipe, runtime, seed)
+        for task, fold, backend in itertools.product(suite.tasks, suite.folds, backends.values()):
+            architectures = self._architectures(backend, cast(TaskSpec, self.registry.tasks[task].spec))
+            prepare = preparation.get((task, fold))
+            grid = itertools.product(architectures, suite.recipes, runtimes.values(), suite.seeds)
+            for architecture, recipe, runtime, seed in grid:
+                self._cell(prepare, task, fold, backend, architecture, recipe, runtime, seed)
         return Plan(self.steps, tuple(self.cells))
 
     # Checks of what the suite names
@@ -199,10 +196,7 @@ class _Planner:
         """Names and orders, for every back end at once: whatever is wrong for all is the user's mistake."""
         last = 0
         for position, call in enumerate(recipe.passes):
-            providers = [
-                provider for (_, name), provider in self.registry.compressors.items() if name == call.name
-            ] or [self.registry.compressor("", call.name)]
-            specs = [cast(CompressorSpec, provider.spec) for provider in providers if provider]
+            specs = [cast(CompressorSpec, provider.spec) for provider in self.registry.compressors_named(call.name)]
             for spec in specs:
                 _fill(spec.params, dict(call.params), f"pass {call.name}")
             stage = min(STAGES.index(spec.stage) for spec in specs)
@@ -248,7 +242,8 @@ class _Planner:
         )
         calls = [(call, self.registry.compressor(backend_spec.name, call.name)) for call in recipe.passes]
         reason = self._why_not(spec, backend, architecture, calls, runtime)
-        format_ = _format(backend_spec, [cast(CompressorSpec, one.spec) for _, one in calls if one], cast(RuntimeSpec, runtime.spec))
+        specs = [cast(CompressorSpec, provider.spec) for _, provider in calls if provider]
+        format_ = _format(backend_spec, specs, cast(RuntimeSpec, runtime.spec))
         if not reason and not format_:
             reason = f"no format that {backend_spec.name} exports, these passes map and {runtime.spec.name} loads"
         if reason or prepare is None:
@@ -270,8 +265,7 @@ class _Planner:
         for call, provider in calls:
             if provider is None:
                 return f"no such pass for {spec.name}: {call.name}"
-        used = [self.registry.tasks[task.name], backend, runtime, *(provider for _, provider in calls if provider)]
-        for one in used:
+        for one in (self.registry.tasks[task.name], backend, runtime, *(provider for _, provider in calls if provider)):
             if one.missing:
                 return f"{one.path} {one.hint}"
         if architecture not in spec.architectures.get(task.modality, ()):
@@ -424,9 +418,7 @@ class _Branch:
             "export", f"export to {format_}", names, self.backend, {"input": checkpoint}, params={}, training={}, format=format_
         )
 
-    def _pass(
-        self, call: PassCall, provider: Provider, names: list[str], inputs: Mapping[str, str], reference: str
-    ) -> str:
+    def _pass(self, call: PassCall, provider: Provider, names: list[str], inputs: Mapping[str, str], reference: str) -> str:
         spec = cast(CompressorSpec, provider.spec)
         if spec.uses_reference:
             inputs = {**inputs, "reference": reference}
@@ -603,13 +595,12 @@ def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None
         before, after = results[one.before].facts, results[one.after].facts
         if before.get("program") and before["program"] == after.get("program") and after["bytes"] > 0.99 * before["bytes"]:
             return "no_op", f"{one.name}: the artifact has the same constants and operators as without it"
-    measured = [*(("latency", id_) for id_ in cell.latency), ("memory", cell.memory), ("memory of the identity model", cell.floor_memory)]
+    measured = [*(("latency", id_) for id_ in cell.latency), ("memory", cell.memory)]
+    measured.append(("memory of the identity model", cell.floor_memory))
     return _first_not_ok([*cell.anchors, *measured], results) or ("ok", "")
 
 
-def _first_not_ok(
-    steps: Iterable[tuple[str, str]], results: Mapping[str, StepResult]
-) -> tuple[Outcome | None, str] | None:
+def _first_not_ok(steps: Iterable[tuple[str, str]], results: Mapping[str, StepResult]) -> tuple[Outcome | None, str] | None:
     for name, id_ in steps:
         if id_ not in results:
             return None, ""

@@ -62,9 +62,9 @@ class TaskInfo:
 class Context:
     """Everything that one train, pass or export is given. There is no test split.
 
-    ``train``, ``validation``: memory-mapped. ``architecture``: name of the network. ``params``: this pass's parameters
-    (for ``train`` and ``export``: the back end's), defaults filled in. ``training``: the back end's training parameters, for a pass
-    that trains (empty for artifact passes). ``output_kind``: what the back end's artifacts return. ``threads``: use no more.
+    ``train``, ``validation``: memory-mapped. ``architecture``: name of the network. ``params``: this pass's parameters, for
+    ``train`` the back end's, defaults filled in. ``training``: the back end's training parameters, for a pass that trains too
+    (empty for exports and artifact passes). ``output_kind``: what the back end's artifacts return. ``threads``: use no more.
     ``input``: read-only folder of the step before, None for ``train`` and start passes. ``reference``: folder of the
     uncompressed model of the same task, fold, back end, architecture and seed, in the same kind as ``input`` (None unless
     the spec says ``uses_reference``). ``output``: empty folder to fill.
@@ -72,8 +72,8 @@ class Context:
     ``remaining()``: seconds until the step should save and return. ``score(outputs)``: the task's ranking metric of
     (N, K) float32 outputs on the validation rows, higher is better, the only signal for early stopping and choice.
     ``log(step, **numbers)``: a point of the training curve. ``trained(updates=..., stopped_by=..., compile_seconds=...)``:
-    how a training ended: ``updates``, ``early`` or ``deadline``. ``report(matched=..., changed=..., **claims)``: how many layers a pass
-    looked at and changed; further values are shown as the plugin's claims.
+    how a training ended: ``updates``, ``early`` or ``deadline``. ``report(matched=..., changed=..., **claims)``: how many layers
+    a pass looked at and changed; further values are shown as the plugin's claims.
     """
 
     task: TaskInfo

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import pluggy
 
@@ -21,7 +21,7 @@ from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, Spec, Task
 Kind: TypeAlias = Literal["task", "backend", "compressor", "runtime"]
 GROUP = "benchmark"
 OWN = "pocketbench"
-_HOOKS: dict[str, tuple[Kind, type]] = {
+_HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
     "benchmark_tasks": ("task", TaskSpec),
     "benchmark_backends": ("backend", BackendSpec),
     "benchmark_compressors": ("compressor", CompressorSpec),
@@ -100,14 +100,16 @@ class Registry:
             raise UserError(f"unknown {kind} {name!r}{nearest(name, found)}")
         return found[name]
 
+    def compressors_named(self, name: str) -> list[Provider]:
+        """The passes of that name of all back ends; raises UserError where nobody has one."""
+        found = [provider for (_, one), provider in self.compressors.items() if one == name]
+        if not found:
+            raise UserError(f"unknown pass {name!r}{nearest(name, {one for _, one in self.compressors})}")
+        return found
+
     def compressor(self, backend: str, name: str) -> Provider | None:
-        """The pass of that name for that back end: one of its own, or an artifact pass. None where only another back end
-        has it; raises UserError where nobody has."""
-        own = self.compressors.get((backend, name)) or self.compressors.get((None, name))
-        names = {known for _, known in self.compressors}
-        if own is None and name not in names:
-            raise UserError(f"unknown pass {name!r}{nearest(name, names)}")
-        return own
+        """The pass of that name for that back end: one of its own, or an artifact pass. None where it has none."""
+        return self.compressors.get((backend, name)) or self.compressors.get((None, name))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -155,6 +157,8 @@ def _registry(providers: Iterable[Provider], broken: Iterable[Broken]) -> Regist
 
 def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
     assert point.dist is not None  # entry points read from installed metadata always know their distribution
+    if "Name" not in point.dist.metadata:
+        return "unknown", "unknown"  # a half-removed distribution: its METADATA is gone, its entry points are not
     return point.dist.name, point.dist.version
 
 
@@ -174,9 +178,11 @@ def _specs(point: importlib.metadata.EntryPoint) -> Iterable[tuple[Kind, Spec]]:
             # pluggy never passes an argument that has a default: the plugin would silently see the default.
             raise ValueError(f"{caller.name}: unexpected argument {parameter.name!r}")
         kind, wanted = _HOOKS[caller.name]
-        for spec in implementation.function():
+        for spec in cast(Iterable[object], implementation.function()):
             if not isinstance(spec, wanted):
                 raise TypeError(f"{caller.name} gave a {type(spec).__name__}, not a {wanted.__name__}")
+            if importlib.util.find_spec(_package(spec)) is None:
+                raise ValueError(f"{spec.name}: target {spec.target!r}: there is no package {_package(spec)!r}")
             yield kind, spec
 
 
@@ -185,17 +191,23 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def _package(spec: Spec) -> str:
+    """The top-level package that holds a spec's code."""
+    return spec.target.partition(":")[0].partition(".")[0]
+
+
 def ingredients(provider: Provider) -> dict[str, Any]:
     """What of a provider enters the ids of its steps: identity, the digest of its code, and the versions of what it requires.
-    A task's data files count as code."""
-    package = provider.spec.target.partition(":")[0].partition(".")[0]
-    requires = {
-        module: package_digest(module) if distribution is None else importlib.metadata.version(distribution)
-        for module, distribution in sorted(provider.spec.requires.items())
-    }
+    A task's data files count as code. Raises UserError for a distribution that it names and that is not installed."""
+    requires = {}
+    for module, distribution in sorted(provider.spec.requires.items()):
+        try:
+            requires[module] = package_digest(module) if distribution is None else importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            raise UserError(f"{provider.identity} requires {module} of {distribution!r}, which is not installed") from None
     return {
         "provider": provider.identity,
-        "code": package_digest(package, data=provider.kind == "task"),
+        "code": package_digest(_package(provider.spec), data=provider.kind == "task"),
         "requires": requires,
     }
 
@@ -208,9 +220,11 @@ def package_digest(package: str, *, data: bool = False) -> str:
     if not spec.submodule_search_locations:
         assert spec.origin is not None  # a found module that is no package has a file
         return files_digest(Path(spec.origin).parent, [Path(spec.origin)])
-    root = Path(spec.submodule_search_locations[0])
-    files = (path for path in root.rglob("*" if data else "*.py") if path.is_file() and "__pycache__" not in path.parts)
-    return files_digest(root, files)
+    digest = hashlib.sha256()
+    for root in map(Path, spec.submodule_search_locations):  # a namespace package has several
+        files = (path for path in root.rglob("*" if data else "*.py") if path.is_file() and "__pycache__" not in path.parts)
+        digest.update(files_digest(root, files).encode())
+    return digest.hexdigest()
 
 
 def files_digest(root: Path, files: Iterable[Path]) -> str:

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from benchmark import data, limits
 from benchmark.data import Prepared
@@ -34,6 +34,9 @@ from benchmark.suite import Suite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Accepted: TypeAlias = tuple[Outcome, str, dict[str, Any], dict[str, NDArray[Any]]]
+    """Outcome, reason, facts and arrays of a step."""
 
 _POLL = 0.1  # seconds between looks at whether a job has gone on to its next step
 _BATCH_LIMIT = 0.01  # share of labels that may change between batch 1 and batch 32
@@ -75,8 +78,8 @@ class Layout:
 
 @contextmanager
 def locked(layout: Layout) -> Iterator[None]:
-    """Creates the results folder and holds it for this process; raises UserError where that is not possible. The kernel drops the lock with
-    the process, however it ends."""
+    """Creates the results folder and holds it for this process; raises UserError where that is not possible. The kernel drops
+    the lock with the process, however it ends."""
     try:
         for folder in ("steps", "artifacts"):
             (layout.root / folder).mkdir(parents=True, exist_ok=True)
@@ -88,6 +91,8 @@ def locked(layout: Layout) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"results folder {layout.root}: another run is using it") from None
+        for left in (layout.root / "steps").glob("*.part"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         yield
 
 
@@ -128,7 +133,9 @@ def look_up(layout: Layout, steps: Mapping[str, Step]) -> dict[str, StepResult]:
         store.close()
 
 
-def prepared_folds(preparation: Mapping[tuple[str, int], Step], results: Mapping[str, StepResult]) -> dict[tuple[str, int], Prepared]:
+def prepared_folds(
+    preparation: Mapping[tuple[str, int], Step], results: Mapping[str, StepResult]
+) -> dict[tuple[str, int], Prepared]:
     """What is known of the folds whose prepare step is finished."""
     known = {}
     for key, step in preparation.items():
@@ -232,7 +239,9 @@ class _Runner:
                 # It ended, but the host was killed before the store knew.
                 known[step.id] = StepResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
                 self.store.record(known[step.id], _arrays(folder))
-        self.results.update({id_: result for id_, result in known.items() if result.outcome in REUSABLE and self._is_there(result)})
+        for result in known.values():
+            if result.outcome in REUSABLE and self._is_there(result):
+                self.results[result.id] = result
 
     def _is_there(self, result: StepResult) -> bool:
         """Whether what the step made is still on disk."""
@@ -324,7 +333,8 @@ class _Runner:
         for position, step in enumerate(child.steps):
             part = self.layout.part(step.id)
             facts: dict[str, Any] = {}
-            seconds, peak, arrays = time.monotonic() - child.since, None, {}
+            arrays: dict[str, NDArray[Any]] = {}
+            seconds, peak = time.monotonic() - child.since, None
             try:
                 told = json.loads((part / "worker.json").read_text(encoding="utf-8"))
                 outcome, reason, seconds, peak, facts = (
@@ -368,7 +378,7 @@ class _Runner:
             return "crashed", f"killed by {name}"
         return "no_result", f"ended with exit code {code} and left no result"
 
-    def _accept(self, step: Step, part: Path, facts: dict[str, Any]) -> tuple[Outcome, str, dict[str, Any], dict[str, NDArray[Any]]]:
+    def _accept(self, step: Step, part: Path, facts: dict[str, Any]) -> Accepted:
         """Looks at what an ended step left: files become an artifact, outputs are scored. All of it is a stranger's word."""
         try:
             if step.kind in ("export", "identity") or step.settings.get("stage") == "artifact":
@@ -396,9 +406,7 @@ class _Runner:
             output.rename(final)
         return digest
 
-    def _score(
-        self, step: Step, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]
-    ) -> tuple[Outcome, str, dict[str, Any], dict[str, NDArray[Any]]]:
+    def _score(self, step: Step, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Accepted:
         from benchmark.measure import quality
 
         prepare = self.results[step.inputs["data"]]
@@ -420,7 +428,7 @@ class _Runner:
     def _evidence(self, child: _Child, seconds: float, peak: int | None) -> dict[str, Any]:
         build = self.suite.build
         return {
-            "cores": {"limit": build.cores, "mechanism": "affinity", "observed": child.cores},
+            "cores": {"limit": build.cores, "mechanism": "affinity", "observed": len(child.cores)},
             "seconds": {"limit": build.seconds, "mechanism": "wall clock of the host", "observed": seconds},
             "memory": {"limit": build.memory, "mechanism": "not enforced here", "observed": peak},
         }
@@ -449,7 +457,7 @@ def _arrays(folder: Path) -> dict[str, NDArray[Any]]:
 
 def _baselines(
     folder: Path, metrics: Sequence[str], classes: int
-) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, dict[str, float | None]]]]:
+) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, Mapping[str, float | None]]]]:
     """Labels, units and baseline outputs of a prepared fold, and the baselines' scores: the task's trivial predictor, and the
     constant one that predicts the training classes' frequencies."""
     import numpy as np
@@ -457,9 +465,12 @@ def _baselines(
     from benchmark.measure import quality
 
     truth = data.load_truth(folder)
-    arrays = {f"{split}_{name}": array for split, fields in truth.items() for name, array in fields.items()}
-    share = np.bincount(np.load(folder / data.FIT / "train_y.npy"), minlength=classes) / len(np.load(folder / data.FIT / "train_y.npy"))
-    scores: dict[str, dict[str, dict[str, float | None]]] = {}
+    arrays: dict[str, NDArray[Any]] = {
+        f"{split}_{name}": array for split, fields in truth.items() for name, array in fields.items()
+    }
+    trained_on = data.load_split(folder / data.FIT, "train").y
+    share = np.bincount(trained_on, minlength=classes) / len(trained_on)
+    scores: dict[str, dict[str, Mapping[str, float | None]]] = {}
     for split, fields in truth.items():
         rows = len(fields["y"])
         outputs = {"constant": np.tile(share.astype(np.float32), (rows, 1))}
@@ -490,7 +501,7 @@ def _git_commit() -> str:
     """The commit of the checkout that the host runs from; empty outside one."""
     try:
         found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],  # noqa: S607
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
             check=False,

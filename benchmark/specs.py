@@ -4,6 +4,7 @@ imported in a child process, so that listing hundreds of plugins costs nothing."
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -15,6 +16,7 @@ Output: TypeAlias = Literal["logits", "probabilities"]
 
 MODALITIES: tuple[Modality, ...] = ("image", "sequence", "tabular")
 STAGES: tuple[Stage, ...] = ("start", "model", "artifact")
+OUTPUTS: tuple[Output, ...] = ("logits", "probabilities")
 FORMATS = ("onnx", "tflite", "pte", "stablehlo", "packed")
 METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier", "recall_5_1")
 """The closed list of metrics; ``measure.quality`` computes them. A task's first one ranks, so it must grow with quality."""
@@ -49,6 +51,8 @@ class Param:
         if self.choices and value not in self.choices:
             return f"{value!r} is not one of {', '.join(map(repr, self.choices))}"
         if isinstance(value, int | float) and not isinstance(value, bool):
+            if not abs(value) <= sys.float_info.max:
+                return f"{value!r} is not a finite number"
             if self.low is not None and not value >= self.low:
                 return f"{value!r} is below {self.low:g}"
             if self.high is not None and not value <= self.high:
@@ -76,6 +80,17 @@ class _Spec:
             raise ValueError(f"name {self.name!r}: use letters, digits, '-', '_' and '.'")
         if not _TARGET.fullmatch(self.target):
             raise ValueError(f"{self.name}: target {self.target!r} is not of the form 'module:attribute'")
+        if not isinstance(self.requires, Mapping):
+            raise ValueError(f"{self.name}: requires must map import names to distributions")
+        if odd := [module for module in self.requires if not module.isidentifier()]:
+            # Looking for "a.b" would import a.
+            raise ValueError(f"{self.name}: requires {odd[0]!r}: write the import name of a top-level package")
+
+
+def _check_params(name: str, params: tuple[Param, ...]) -> None:
+    names = [param.name for param in params]
+    if twice := [one for one in names if names.count(one) > 1]:
+        raise ValueError(f"{name}: two parameters are called {twice[0]}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +145,13 @@ class BackendSpec(_Spec):
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
         if not self.exports:
             raise ValueError(f"{self.name}: a back end must export at least one format")
+        if self.output not in OUTPUTS:
+            raise ValueError(f"{self.name}: output {self.output!r} is not one of {', '.join(OUTPUTS)}")
         if unknown := [name for name in self.architectures if name not in MODALITIES]:
             raise ValueError(f"{self.name}: unknown modality {unknown[0]!r}; known: {', '.join(MODALITIES)}")
+        if not all(self.architectures.values()):
+            raise ValueError(f"{self.name}: a modality without architectures; leave it out")
+        _check_params(self.name, self.params)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +174,15 @@ class CompressorSpec(_Spec):
         super().__post_init__()
         if self.stage not in STAGES:
             raise ValueError(f"{self.name}: stage {self.stage!r} is not one of {', '.join(STAGES)}")
-        if (self.stage == "artifact") == (self.backend is not None):
+        if (self.stage == "artifact") != (self.backend is None):
             raise ValueError(f"{self.name}: start and model passes name a backend, artifact passes do not")
-        if (self.stage == "artifact") != bool(self.accepts and self.produces):
+        if self.backend is not None and not _NAME.fullmatch(self.backend):
+            raise ValueError(f"{self.name}: backend {self.backend!r}: use letters, digits, '-', '_' and '.'")
+        if any((self.stage == "artifact") != bool(formats) for formats in (self.accepts, self.produces)):
             raise ValueError(f"{self.name}: artifact passes, and only they, name the formats they accept and produce")
         if unknown := [name for name in (*self.accepts, self.produces) if name and name not in FORMATS]:
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
+        _check_params(self.name, self.params)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,22 +15,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
-Outcome: TypeAlias = Literal[
-    "ok", "failed", "timeout", "out_of_memory", "crashed", "no_result", "no_op", "skipped", "invalid"
-]
+Outcome: TypeAlias = Literal["ok", "failed", "timeout", "out_of_memory", "crashed", "no_result", "no_op", "skipped", "invalid"]
 REUSABLE = ("ok", "skipped")
 """Step outcomes that a rerun keeps. Everything else is tried again."""
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE steps (
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+INSERT OR IGNORE INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');
+CREATE TABLE IF NOT EXISTS steps (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, label TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL,
     seconds REAL NOT NULL, finished_utc TEXT NOT NULL, facts TEXT NOT NULL, limits TEXT NOT NULL, ingredients TEXT NOT NULL
 );
-CREATE TABLE arrays (
+CREATE TABLE IF NOT EXISTS arrays (
     step TEXT NOT NULL, name TEXT NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (step, name)
 );
-CREATE TABLE cells (position INTEGER PRIMARY KEY, cell TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS cells (position INTEGER PRIMARY KEY, cell TEXT NOT NULL);
 """
 
 
@@ -134,18 +133,22 @@ class Store:
 
 
 def open_store(path: Path) -> Store:
-    """Opens or creates the store; raises UserError for a file of a newer version or one that is no store."""
+    """Opens or creates the store; raises UserError for a file of another version or one that is no store."""
     try:
         connection = sqlite3.connect(path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")  # survives kill -9; only a power cut may lose the last transactions
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-            connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
-            connection.commit()
-        version = int(connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()[0])
-    except (sqlite3.Error, TypeError) as error:
+    except sqlite3.Error as error:
         raise UserError(f"{path}: cannot be used as a results store: {error}") from None
-    if version != SCHEMA_VERSION:
+    try:
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            connection.execute("PRAGMA journal_mode = WAL")  # the file remembers it
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        connection.execute("PRAGMA synchronous = NORMAL")  # survives kill -9; only a power cut may lose the last transactions
+        row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+    except sqlite3.Error as error:
+        connection.close()
+        raise UserError(f"{path}: cannot be used as a results store: {error}") from None
+    version = row[0] if row else "unknown"
+    if version != str(SCHEMA_VERSION):
+        connection.close()
         raise UserError(f"{path}: written by version {version} of the store, this is version {SCHEMA_VERSION}")
     return Store(connection)

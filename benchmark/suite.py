@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import json
-import math
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from benchmark.registry import nearest
 from benchmark.specs import Scalar
 
 REFERENCE = "reference"
-_PASS = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_PASS = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\((.*)\))?\s*")
 _SUITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -70,9 +70,9 @@ class Suite:
     seeds: tuple[int, ...] = (0,)
     folds: tuple[int, ...] = (0,)
     training: Mapping[str, Mapping[str, Scalar]] = dataclasses.field(default_factory=dict)
-    build: BuildLimits = BuildLimits()
+    build: BuildLimits = dataclasses.field(default_factory=BuildLimits)
     tiers: tuple[DeviceTier, ...] = ()
-    measure: MeasureOptions = MeasureOptions()
+    measure: MeasureOptions = dataclasses.field(default_factory=MeasureOptions)
 
     def select(
         self,
@@ -84,20 +84,18 @@ class Suite:
         folds: int | None = None,
     ) -> Suite:
         """The part of the grid whose names match the globs; ``reference`` is always kept. ``seeds``, ``folds``: use 0 .. n-1."""
+        chosen = _matching("recipe", tuple(map(str, self.recipes)), recipe)
         return dataclasses.replace(
             self,
             tasks=_matching("task", self.tasks, task),
             backends=_matching("backend", self.backends, backend),
-            recipes=tuple(
-                one for one in self.recipes if not one.passes or str(one) in _matching("recipe", map(str, self.recipes), recipe)
-            ),
+            recipes=tuple(one for one in self.recipes if not one.passes or str(one) in chosen),
             seeds=self.seeds if seeds is None else tuple(range(seeds)),
             folds=self.folds if folds is None else tuple(range(folds)),
         )
 
 
-def _matching(what: str, names: Any, pattern: str) -> tuple[str, ...]:
-    names = tuple(names)
+def _matching(what: str, names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
     chosen = tuple(name for name in names if fnmatch.fnmatchcase(name, pattern))
     if not chosen:
         raise UserError(f"no {what} of the suite matches {pattern!r}{nearest(pattern, names)}")
@@ -113,8 +111,8 @@ def parse_pass(text: str) -> PassCall:
         return PassCall(match[1])
     try:
         params = tomllib.loads(f"params = {{ {match[2]} }}")["params"]
-    except tomllib.TOMLDecodeError:
-        raise UserError(f"{text!r} is not a pass: its arguments must be TOML values, as in name(a=1, b=\"x\")") from None
+    except (ValueError, RecursionError):
+        raise UserError(f'{text!r} is not a pass: its arguments must be TOML values, as in name(a=1, b="x")') from None
     return PassCall(match[1], tuple(sorted((key, _scalar(value, f"{text!r}: parameter {key}")) for key, value in params.items())))
 
 
@@ -144,7 +142,7 @@ def parse(text: str, source: str) -> Suite:
     """The suite in a TOML text; ``source`` names it in errors. Raises UserError."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # beside its own error, of numbers of 4,300 digits and of deep nesting
         raise UserError(f"{source}: not valid TOML: {error}") from None
     try:
         return _suite(document)
@@ -161,6 +159,12 @@ def _suite(document: Mapping[str, Any]) -> Suite:
         raise UserError(f"suite.name: {name!r} must be made of letters, digits, '-' and '_'")
     budget = _table(document, "budget", "")
     _known(budget, {"build", "device"}, "budget.")
+    backends = _get(head, "backends", "suite.", _texts)
+    architectures = _table(head, "architectures", "suite.")
+    _known(architectures, backends, "suite.architectures.")
+    tiers = [_tier(entry, f"budget.device[{i}].") for i, entry in enumerate(_tables(budget, "device", "budget."))]
+    if len({tier.name for tier in tiers}) < len(tiers):
+        raise UserError("budget.device must name each tier once")
     recipes = [_recipe(entry, f"recipe[{i}].") for i, entry in enumerate(_tables(document, "recipe", ""))]
     optional: dict[str, Any] = {
         key: _get(head, key, "suite.", check)
@@ -170,12 +174,12 @@ def _suite(document: Mapping[str, Any]) -> Suite:
     return Suite(
         name=name,
         tasks=_get(head, "tasks", "suite.", _texts),
-        backends=_get(head, "backends", "suite.", _texts),
-        architectures={key: _texts(value, f"suite.architectures.{key}") for key, value in _table(head, "architectures", "suite.").items()},
+        backends=backends,
+        architectures={key: _texts(value, f"suite.architectures.{key}") for key, value in architectures.items()},
         recipes=tuple(dict.fromkeys([Recipe(), *recipes])),
-        training=_training(_table(document, "train", "")),
+        training=_training(_table(document, "train", ""), backends),
         build=_build(_table(budget, "build", "budget.")),
-        tiers=tuple(_tier(entry, f"budget.device[{i}].") for i, entry in enumerate(_tables(budget, "device", "budget."))),
+        tiers=tuple(tiers),
         measure=_measure(_table(document, "measure", "")),
         **optional,
     )
@@ -190,7 +194,8 @@ def _recipe(entry: Mapping[str, Any], where: str) -> Recipe:
         raise UserError(f"{where}passes: {error}") from None
 
 
-def _training(entry: Mapping[str, Any]) -> dict[str, dict[str, Scalar]]:
+def _training(entry: Mapping[str, Any], backends: Collection[str]) -> dict[str, dict[str, Scalar]]:
+    _known({key: value for key, value in entry.items() if isinstance(value, Mapping)}, backends, "train.")
     training: dict[str, dict[str, Scalar]] = {"": {}}
     for key, value in entry.items():
         if isinstance(value, Mapping):
@@ -273,8 +278,8 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _indices(value: Any, where: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or not value or not all(type(item) is int and item >= 0 for item in value):
-        raise UserError(f"{where} must be an array of whole numbers from 0 on, not {value!r}")
+    if not isinstance(value, list) or not value or not all(type(item) is int and 0 <= item < 2**32 for item in value):
+        raise UserError(f"{where} must be an array of whole numbers from 0 to 2**32 - 1, not {value!r}")
     if len(set(value)) < len(value):
         raise UserError(f"{where} must name each number once")
     return tuple(value)
@@ -287,13 +292,13 @@ def _positive(value: Any, where: str) -> int:
 
 
 def _above_zero(value: Any, where: str) -> float:
-    if type(value) not in (int, float) or not 0 < value < math.inf:
+    if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:
         raise UserError(f"{where} must be a number above 0, not {value!r}")
     return float(value)
 
 
 def _scalar(value: Any, where: str) -> Scalar:
-    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+    if not isinstance(value, str) and not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
         raise UserError(f"{where} must be a finite number, a text or a truth value, not {value!r}")
     return value
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import limits
-from benchmark.errors import NotApplicable
+from benchmark.errors import NotApplicable, UserError
 
 _SAVING_SHARE = 0.1  # of the time limit, kept for saving what was trained
 _MEMORY_CALLS = 100
@@ -42,6 +42,8 @@ def main(job_file: str) -> int:
             result["facts"] = _RUN[step["kind"]](step, folder, started + step["seconds"] * (1 - _SAVING_SHARE))
         except NotApplicable as error:
             result.update(outcome="skipped", reason=_one_line(str(error)) or "not applicable")
+        except UserError as error:
+            result.update(outcome="failed", reason=_one_line(str(error)))
         except MemoryError as error:
             traceback.print_exc()
             result.update(outcome="out_of_memory", reason=_one_line(f"MemoryError: {error}"))
@@ -71,7 +73,7 @@ def _seed(seed: int) -> None:
     import numpy as np
 
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  # plugins' libraries (scikit-learn) fall back to the global generator
+    np.random.seed(seed)  # plugins' libraries (scikit-learn) fall back to the global generator
 
 
 def _code(target: str) -> Any:
@@ -200,7 +202,8 @@ def _evaluate(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[st
     inputs = Path(step["inputs"]["data"])
     predictor = _code(step["target"]).load(Path(step["inputs"]["artifact"]), step["threads"])
     _leave_checkout()
-    arrays, facts = {}, {"repeatable": True, "batch_label_changes": 0, "batch_rows": 0}
+    arrays: dict[str, Any] = {}
+    facts = {"repeatable": True, "batch_label_changes": 0, "batch_rows": 0}
     for split in ("validation", "test"):
         x = np.load(inputs / f"{split}_x.npy")
         passes = [np.concatenate([np.asarray(predictor.predict(x[i : i + 1])) for i in range(len(x))]) for _ in range(2)]
@@ -227,7 +230,7 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
     paths = {role: step["inputs"][role] for role in ("artifact", "anchor", "floor") if role in step["inputs"]}
     if paths["anchor"] == paths["artifact"]:
         del paths["anchor"]  # the reference itself: its ratio is 1 by definition
-    predictors, facts = {}, {}
+    predictors, facts = dict[str, Any](), dict[str, Any]()
     for role, path in paths.items():
         start = time.perf_counter_ns()
         predictors[role] = runtime.load(Path(path), step["threads"])
@@ -236,7 +239,7 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
     _leave_checkout()
     for role, predictor in predictors.items():
         facts[f"{role}_warm_up_calls"] = latency.warm_up(predictor, rows)
-    samples = latency.sample(predictors, rows, settings["rounds"], settings["calls"], settings["process"])
+    samples: dict[str, Any] = latency.sample(predictors, rows, settings["rounds"], settings["calls"], settings["process"])
     np.savez(folder / "arrays.npz", **samples)
     return facts
 
@@ -259,7 +262,8 @@ def _rows(step: Mapping[str, Any]) -> list[Any]:
     from benchmark.measure.latency import MIN_ROWS
 
     x = np.load(Path(step["inputs"]["data"]) / "test_x.npy", mmap_mode="r")
-    return [np.array(x[i : i + 1]) for i in range(min(len(x), MIN_ROWS))]
+    # Spread over all rows: those of one recording or patient stand side by side and look alike.
+    return [np.array(x[i : i + 1]) for i in np.linspace(0, len(x) - 1, min(len(x), MIN_ROWS)).astype(int)]
 
 
 _RUN: dict[str, Callable[[Mapping[str, Any], Path, float], dict[str, Any]]] = {

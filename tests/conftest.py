@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +54,7 @@ class Journal:
 MakeContext = Callable[..., tuple[Context, Journal]]
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_context(tmp_path: Path) -> MakeContext:
     """``make_context(task, architecture, training={...}, params={...}, input=..., ...)``: a Context on real data, and the journal
     of what the step said. Each call has a fresh empty output folder."""
@@ -97,3 +102,49 @@ def make_context(tmp_path: Path) -> MakeContext:
         return context, journal
 
     return make
+
+
+PLUGINS = Path(__file__).parent / "plugins_under_test"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Callable[..., Path]:
+    """``site("linear", "hostile")``: a folder in which these packages of ``plugins_under_test`` are installed as pip would leave
+    them (module and metadata), to be put on PYTHONPATH or sys.path."""
+
+    def install(*names: str) -> Path:
+        folder = tmp_path / "site"
+        for name in names:
+            project = tomllib.loads((PLUGINS / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+            info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+            info.mkdir(parents=True)
+            for module in (PLUGINS / name).glob("*.py"):
+                shutil.copy(module, folder)
+            head = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+            (info / "METADATA").write_text(head, encoding="utf-8")
+            points = "".join(f"{key} = {value}\n" for key, value in project["entry-points"]["benchmark"].items())
+            (info / "entry_points.txt").write_text(f"[benchmark]\n{points}", encoding="utf-8")
+        return folder
+
+    return install
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Run:
+    """``command("--suite", ..., path=[site])``: ``python -m benchmark`` in a process of its own, outside the checkout."""
+
+    def run(*arguments: str, path: Sequence[Path] = (), **environment: str) -> subprocess.CompletedProcess[str]:
+        paths = [*map(str, path), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return subprocess.run(
+            [sys.executable, "-m", "benchmark", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run

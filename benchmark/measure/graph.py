@@ -35,6 +35,7 @@ _SCALE_SLOTS = {  # inputs that hold scales and zero points, by position
     "QLinearMatMul": (1, 2, 4, 5, 6, 7),
     "ConvInteger": (2, 3),
     "MatMulInteger": (2, 3),
+    "QGemm": (1, 2, 4, 5, 7, 8),  # of ONNX Runtime: what its quantiser makes of a Gemm where it does not write Q and DQ pairs
 }
 _ZERO_POINTS = {  # quantised input -> its zero point's input and, where that is a vector, the axis it runs along
     ("DequantizeLinear", 0): (2, 1),  # unless the node's attribute says another axis
@@ -42,13 +43,15 @@ _ZERO_POINTS = {  # quantised input -> its zero point's input and, where that is
     ("QLinearMatMul", 3): (5, -1),
     ("ConvInteger", 1): (3, 0),
     ("MatMulInteger", 1): (3, -1),
+    ("QGemm", 3): (5, -1),  # unless transposed
 }
-_INT32_WEIGHTS = {("DequantizeLinear", 0), ("QLinearConv", 8)}
+_INT32_WEIGHTS = {("DequantizeLinear", 0), ("QLinearConv", 8), ("QGemm", 6)}
 _NARROW = {f"{sign}int{bits}" for sign in ("", "u") for bits in (2, 4, 8, 16)}
 _WEIGHT_ATTRIBUTES = (
     *("coefficients", "intercepts", "offset", "scale", "support_vectors", "rho"),
     *("class_weights", "target_weights", "leaf_weights", "nodes_splits", "base_values"),
 )
+_STANDARD = ("", "ai.onnx")  # two names of the default domain
 _LINEAR = ("LinearClassifier", "LinearRegressor")
 _UNCOUNTED = ("Attention", "DeformConv", "DFT", "STFT", "SVMClassifier", "SVMRegressor")  # they multiply and add, by other rules
 
@@ -109,6 +112,10 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                 yield from _graphs(inner)
 
 
+def _has_subgraph(node: onnx.NodeProto) -> bool:
+    return any(attribute.type in (attribute.GRAPH, attribute.GRAPHS) for attribute in node.attribute)
+
+
 def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
@@ -149,7 +156,7 @@ def _zero(node: onnx.NodeProto, slot: int, value: NDArray[Any], constants: Mappi
     if zero_slot >= len(node.input) or node.input[zero_slot] not in constants:
         return np.zeros((), dtype=value.dtype)
     zero = constants[node.input[zero_slot]]
-    axis = _attribute(node, "axis", axis)
+    axis = 0 if _attribute(node, "transB", 0) else _attribute(node, "axis", axis)
     if zero.size == 1:
         return zero.reshape(())
     if zero.ndim == 1:
@@ -196,7 +203,7 @@ def _macs(model: onnx.ModelProto, constants: Mapping[str, NDArray[Any]]) -> tupl
         fixed = set(constants)
         total = 0
         for node in model.graph.node:
-            if node.op_type != "Constant" and fixed.issuperset(filter(None, node.input)) and node.input:
+            if node.input and fixed.issuperset(filter(None, node.input)) and not _has_subgraph(node):
                 fixed.update(node.output)
             else:
                 total += _node_macs(node, shape)
@@ -215,7 +222,7 @@ def _shapes(model: onnx.ModelProto, constants: Mapping[str, NDArray[Any]]) -> Ca
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
     for value in graph.input:
-        if value.type.tensor_type.shape.dim:
+        if value.name not in constants and value.type.tensor_type.shape.dim:  # older files list initializers as inputs too
             value.type.tensor_type.shape.dim[0].dim_value = 1
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     values = dict(constants)
@@ -258,7 +265,9 @@ def _integers(
     if node.op_type == "Shape" and node.input[0] in known:
         return np.array(known[node.input[0]][_attribute(node, "start", 0) : _attribute(node, "end", None)], dtype=np.int64)
     feeds = {name: values.get(name) for name in node.input if name}
-    if node.op_type == "Constant" or not feeds or any(value is None or value.dtype.kind != "i" for value in feeds.values()):
+    if not feeds or any(value is None or value.dtype.kind != "i" for value in feeds.values()):
+        return None
+    if node.domain not in _STANDARD or _has_subgraph(node):
         return None
     from onnx.reference import ReferenceEvaluator  # as slow to import as all the rest, and few graphs need it
 
@@ -267,9 +276,9 @@ def _integers(
 
 
 def _node_macs(node: onnx.NodeProto, shape: Callable[[str], list[int]]) -> int:
-    if node.domain not in ("", "ai.onnx", "ai.onnx.ml") or node.op_type in _UNCOUNTED:
+    if node.op_type in _UNCOUNTED or (node.domain not in (*_STANDARD, "ai.onnx.ml") and node.op_type != "QGemm"):
         raise _UncountableError(f"no rule for operator {node.domain and node.domain + '.'}{node.op_type}")
-    if any(attribute.type in (attribute.GRAPH, attribute.GRAPHS) for attribute in node.attribute):
+    if _has_subgraph(node):
         raise _UncountableError(f"how often the subgraph of {node.op_type} runs is not known")
     match node.op_type:
         case "Conv" | "ConvInteger" | "QLinearConv":
@@ -277,8 +286,9 @@ def _node_macs(node: onnx.NodeProto, shape: Callable[[str], list[int]]) -> int:
             return prod(shape(node.output[0])) * prod(weight[1:])
         case "ConvTranspose":  # each input element meets (out / groups, kernel...) weights
             return prod(shape(node.input[0])) * prod(shape(node.input[1])[1:])
-        case "Gemm":
-            return prod(shape(node.output[0])) * shape(node.input[0])[0 if _attribute(node, "transA", 0) else 1]
+        case "Gemm" | "QGemm":
+            rows = shape(node.input[0])[1 if _attribute(node, "transA", 0) else 0]
+            return rows * prod(shape(node.input[3 if node.op_type == "QGemm" else 1]))
         case "MatMul" | "MatMulInteger" | "QLinearMatMul":
             return prod(shape(node.output[0])) * shape(node.input[0])[-1]
         case "Einsum":
@@ -308,7 +318,7 @@ def _program(graph: onnx.GraphProto, outer: Mapping[str, str], level: str) -> st
     for i, node in enumerate(node for node in graph.node if node.op_type != "Constant"):
         place = f"{level}{i}"
         attributes = sorted((entry.name, _attribute_text(entry, places, f"{place}/")) for entry in node.attribute)
-        domain = "" if node.domain == "ai.onnx" else node.domain  # two names of the default domain
+        domain = "" if node.domain in _STANDARD else node.domain
         digest.update(repr((domain, node.op_type, attributes, [places[name] for name in node.input])).encode())
         places |= {name: f"{place}.{j}" for j, name in enumerate(node.output) if name}
     digest.update(repr([places[value.name] for value in graph.output]).encode())

@@ -90,10 +90,11 @@ def ranking_scores(outputs: NDArray[Any], kind: Output) -> Doubles:
         return values
     odds = np.empty_like(values)
     for k in range(values.shape[1]):
-        # Sorted, so that rows with the same logits in another order are ties to the last bit (quantised logits often are).
+        # Sorted and less the largest first, so that rows of equal odds are ties to the last bit where logits lie on a grid, as
+        # quantised ones do: reordered or shifted logits must not break a tie by rounding.
         rest = np.sort(np.delete(values, k, axis=1), axis=1)
         top = rest[:, -1]
-        odds[:, k] = values[:, k] - (top + np.log(np.exp(rest - top[:, None]).sum(axis=1)))
+        odds[:, k] = (values[:, k] - top) - np.log(np.exp(rest - top[:, None]).sum(axis=1))
     return odds
 
 

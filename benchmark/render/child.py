@@ -37,4 +37,3 @@ def _key(root: Path) -> str:
         return hashlib.sha256(json.dumps([store.cells(), ended, store.meta("suite"), code]).encode()).hexdigest()
     finally:
         store.close()
-

@@ -30,7 +30,7 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
     cpus = sorted({row["cpu_model"] for row in rows if row["cpu_model"]})
     lines = [
         f"Built within {build['seconds']:g} s a step on {build['cores']} core(s), enforced; memory "
-        f"({build['memory'] / 1024**2:g} MiB) observed, not enforced. Latency on {', '.join(cpus) or 'no machine yet'}."
+        f"({build['memory'] / 1024**2:g} MiB) observed, not enforced. Latency on {_escape(', '.join(cpus)) or 'no machine yet'}."
     ]
     if len(suite["seeds"]) * len(suite["folds"]) == 1:
         lines.append(
@@ -42,7 +42,7 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
 
 def _table(table: Table, suite: Mapping[str, Any]) -> str:
     caption = (
-        f"{table.metric} on {table.test_rows} test rows ({table.units} {_plural(table.unit)}); seeds {_listed(suite['seeds'])}, "
+        f"{table.metric} on {table.test_rows} test rows ({table.units} {_escape(_plural(table.unit))}); seeds {_listed(suite['seeds'])}, "
         f"folds {_listed(suite['folds'])}. Best mean score first."
     )
     parts = [f"## {table.task}", caption]
@@ -116,12 +116,13 @@ def _name(row: Row) -> str:
 def _legend(suite: Mapping[str, Any]) -> str:
     measure = suite["measure"]
     lines = [
-        "score: of the test rows, at batch 1, from the file that ships; the mean over seeds and folds. [95 %]: percentile bootstrap over the "
-        "task's units, 1,000 draws. val: validation, the only score that anything was chosen by.",
-        "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these bytes. MACs: "
-        "multiply-adds for one input.",
-        f"p50, p90: one input, one thread, {measure['processes']} process(es) × {measure['rounds']} round(s) × {measure['calls']} calls, quantiles by "
-        "linear interpolation. time ×: time ÷ that of the reference, measured in turns in the same processes; below 1 is faster. "
+        "score: of the test rows, at batch 1, from the file that ships; the mean over seeds and folds. [95 %]: percentile "
+        "bootstrap over the task's units, 1,000 draws. val: validation, the only score that anything was chosen by.",
+        "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these "
+        "bytes. MACs: multiply-adds for one input.",
+        f"p50, p90: one input, {suite['build']['cores']} thread(s), {measure['processes']} process(es) × {measure['rounds']} "
+        f"round(s) × {measure['calls']} calls, quantiles by linear interpolation. time ×: time ÷ that of the reference, "
+        "measured in turns in the same processes; below 1 is faster. "
         + ("[95 %]: over the processes. " if measure["processes"] > 1 else "One process: no interval. ")
         + "In brackets: more than half of the time is the runtime's own floor. ~: noisy, rounds spread by more than "
         f"{NOISY:.0%}.",
@@ -160,6 +161,6 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def _escape(text: str) -> str:
     """A name as text of a Markdown table cell, whatever is in it."""
-    for character in "\\|`*_<>[]":
+    for character in "\\|`*_<>[]~&$":
         text = text.replace(character, "\\" + character)
     return " ".join(text.split())

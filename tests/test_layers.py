@@ -1,0 +1,130 @@
+"""The structure that the design fixes: the host's layer order, and built-ins that use nothing but public names."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import benchmark
+from benchmark.registry import Provider, discover
+
+HOST = Path(benchmark.__file__).parent
+ORDER = (
+    *("errors", "budget", "specs", "protocols", "hookspecs", "data", "limits", "measure", "worker", "store", "registry", "suite"),
+    *("plan", "runner", "statistics", "leaderboard", "render", "cli", "__main__"),
+)
+"""The modules of the host, bottom up. Each imports only from those above it in this list."""
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Absolute names that a file imports, everywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _layer(path: Path) -> str:
+    return path.relative_to(HOST).parts[0].removesuffix(".py")
+
+
+def _host_files() -> list[Path]:
+    return [path for path in sorted(HOST.rglob("*.py")) if path != HOST / "__init__.py"]
+
+
+def test_every_module_has_a_place_in_the_order() -> None:
+    assert {_layer(path) for path in _host_files()} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", _host_files(), ids=lambda path: path.relative_to(HOST).as_posix())
+def test_imports_only_from_lower_layers(path: Path) -> None:
+    own = ORDER.index(_layer(path))
+    for name in _imports(path):
+        parts = name.split(".")
+        if parts[0] == "benchmark" and len(parts) > 1 and parts[1] in ORDER:
+            assert ORDER.index(parts[1]) <= own, f"{path.name} imports {name}"
+
+
+def _packages() -> dict[str, list[Provider]]:
+    packages: dict[str, list[Provider]] = {}
+    for provider in discover().providers():
+        if provider.distribution == "pocketbench":
+            packages.setdefault(provider.spec.target.partition(".")[0].partition(":")[0], []).append(provider)
+    return packages
+
+
+def test_all_built_ins_are_there() -> None:
+    assert set(_packages()) == {
+        *("benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx"),
+        *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
+    }
+    assert not [broken for broken in discover().broken if broken.distribution == "pocketbench"]
+
+
+@pytest.mark.parametrize("package", sorted(_packages()))
+def test_built_ins_use_only_public_names(package: str) -> None:
+    providers = _packages()[package]
+    friends = {name for one in providers for name, distribution in one.spec.requires.items() if distribution is None}
+    public = {name: set(importlib.import_module(name).__all__) for name in {"benchmark", *friends}}
+    file = importlib.import_module(package).__file__
+    assert file is not None
+    root = Path(file).parent
+    for path in (one for one in root.rglob("*.py") if one.parent.name != "data"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                ours = [alias.name for alias in node.names if alias.name.partition(".")[0].startswith("benchmark")]
+                assert all(name.partition(".")[0] == package for name in ours), f"{path.name}: import {ours}"
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0].startswith("benchmark"):
+                module = node.module or ""
+                if module.partition(".")[0] == package:
+                    continue
+                assert module in public, f"{path.name}: from {module} import ... is neither public nor required"
+                hidden = {alias.name for alias in node.names} - public[module]
+                assert not hidden, f"{path.name}: {module} does not publish {hidden}"
+
+
+@pytest.mark.parametrize("package", sorted(_packages()))
+def test_packages_of_plugins_import_only_the_host(package: str) -> None:
+    """The package itself is imported by the host process: it may cost nothing."""
+    file = importlib.import_module(package).__file__
+    assert file is not None
+    allowed = {"__future__", "benchmark", "collections", "functools", "importlib", "typing", package}
+    top = ast.parse(Path(file).read_text(encoding="utf-8")).body
+    names = {
+        name.partition(".")[0]
+        for node in top
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert names <= allowed, names - allowed
+
+
+@pytest.mark.parametrize("package", sorted(_packages()))
+def test_every_provider_names_what_it_requires(package: str) -> None:
+    """Versions of these enter the ids of steps, so a missing one would let a stale result be reused."""
+    providers = _packages()[package]
+    declared = {name for one in providers for name in one.spec.requires}
+    file = importlib.import_module(package).__file__
+    assert file is not None
+    imported = {
+        name.partition(".")[0]
+        for path in Path(file).parent.rglob("*.py")
+        if path.parent.name != "data"
+        for name in _imports(path)
+    }
+    needed = imported - set(sys.stdlib_module_names) - {"benchmark", package}
+    assert needed <= declared, needed - declared

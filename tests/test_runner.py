@@ -1,0 +1,245 @@
+"""Whole runs in real processes, with a stranger's fast back end: outcomes, resume, kill, and what is left behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Rows = list[dict[str, str]]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Site = Callable[..., Path]
+
+VARYING = re.compile(r".*_us|.*_ms|.*_seconds|latency_ratio.*|.*rss_bytes|noisy|threads_observed|tiers|finished_utc")
+"""Columns that no two runs share: measured times and memory, and what follows from them."""
+
+SECONDS = 15
+"""Time limit a step: far more than any honest step here needs, also when the tests share the machine."""
+HOSTILE = {
+    "raises": ("failed", "raises: RuntimeError: this pass always raises"),
+    "exits": ("no_result", "exits: ended with exit code 0 and left no result"),
+    "hangs": ("timeout", f"hangs: stopped after {SECONDS} s of wall time"),
+    "segfaults": ("crashed", "segfaults: killed by SIGSEGV"),
+    "does-nothing": ("no_op", "does-nothing: the artifact has the same constants and operators as without it"),
+    "matches-nothing": ("no_op", "matches-nothing: it matched no layer"),
+    "nan": ("invalid", "evaluate: validation outputs: outputs are NaN or infinite in 160 of 160 rows"),
+    "leaves-nothing": ("failed", "leaves-nothing: ValueError: it left its output folder empty"),
+    "only-images": ("skipped", "only-images: it only works on images"),
+}
+
+
+def suite(path: Path, recipes: list[str], *, seconds: int = 60, more: str = "") -> Path:
+    lines = [
+        '[suite]\nname = "small"\ntasks = ["german-credit"]\nbackends = ["linear"]',
+        f"[budget.build]\nseconds = {seconds}",
+        "[measure]\nprocesses = 2",
+        more,
+        *(f"[[recipe]]\npasses = [{recipe}]" for recipe in recipes),
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+GOOD = ['"keep-largest(share=0.3)"', '"int8-static"', '"keep-largest(share=0.3)", "int8-static"']
+
+
+def rows(results: Path) -> Rows:
+    with (results / "rows.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def stable(all_rows: Rows) -> list[dict[str, Any]]:
+    """Rows without what may differ between two runs."""
+    kept: list[dict[str, Any]] = []
+    for row in all_rows:
+        one: dict[str, Any] = {name: value for name, value in row.items() if not VARYING.fullmatch(name)}
+        limits = json.loads(row["limits"]) if row["limits"] else {}
+        one["limits"] = {name: (value["limit"], value["mechanism"]) for name, value in limits.items()}
+        kept.append(one)
+    return kept
+
+
+def processes_of(results: Path) -> list[int]:
+    """Living processes whose command line or working files name the results folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if str(results).encode() in line and int(folder.name) != os.getpid():
+            found.append(int(folder.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie that merely waits for init to take note of it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def finished_steps(results: Path) -> int:
+    if not (results / "store.sqlite").exists():
+        return 0
+    connection = sqlite3.connect(f"file:{results / 'store.sqlite'}?mode=ro", uri=True)
+    try:
+        return int(connection.execute("SELECT count(*) FROM steps").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0  # created, but not yet filled
+    finally:
+        connection.close()
+
+
+def steps_run(run: subprocess.CompletedProcess[str]) -> int:
+    (number,) = re.findall(r"\n(\d+) steps run", run.stdout)
+    return int(number)
+
+
+def test_hostile_passes_become_outcomes_and_harm_no_other_cell(tmp_path: Path, command: Command, site: Site) -> None:
+    path = site("linear", "hostile", "import_error")
+    alone, crowded = tmp_path / "alone", tmp_path / "crowded"
+    file = suite(tmp_path / "all.toml", [*GOOD, *(f'"{name}"' for name in HOSTILE)], seconds=SECONDS)
+    run = command("--suite", str(file), "--results", str(crowded), path=[path])
+    assert run.returncode == 0, run.stderr
+    assert "import_error of pocketbench-import-error 1.0: ImportError: No module named 'left_pad'" in run.stderr
+    by_recipe = {row["recipe"]: row for row in rows(crowded)}
+    assert {name: (by_recipe[name]["outcome"], by_recipe[name]["reason"]) for name in HOSTILE} == HOSTILE
+    assert not processes_of(crowded)
+    (log,) = [one for one in crowded.glob("steps/*/log.txt") if "grandchild" in one.read_text(encoding="utf-8")]
+    grandchild = int(log.read_text(encoding="utf-8").split()[1])
+    assert not alive(grandchild)
+
+    file = suite(tmp_path / "good.toml", GOOD, seconds=SECONDS)
+    assert command("--suite", str(file), "--results", str(alone), path=[path]).returncode == 0
+    good = stable(rows(alone))
+    assert [row["outcome"] for row in good] == ["ok"] * 4
+    assert [row for row in stable(rows(crowded)) if row["recipe"] not in HOSTILE] == good
+
+
+def test_last_lines_curve_and_claims_are_kept(tmp_path: Path, command: Command, site: Site) -> None:
+    results = tmp_path / "results"
+    file = suite(tmp_path / "suite.toml", ['"speaks"'])
+    assert command("--suite", str(file), "--results", str(results), path=[site("linear", "hostile")]).returncode == 0
+    (curve,) = [one for one in results.glob("steps/*/curve.csv") if "loss" in one.read_text(encoding="utf-8")]
+    assert curve.read_text(encoding="utf-8").split() == ["step,loss", "1,2.0", "2,1.0"]
+    assert (curve.parent / "log.txt").read_text(encoding="utf-8") == "a line for the log\n"
+    facts = json.loads((curve.parent / "result.json").read_text(encoding="utf-8"))["facts"]
+    assert facts["claims"] == {"artifact_bytes": 1}  # shown as a claim; the size column is the file's
+    assert {row["artifact_bytes"] for row in rows(results)} != {"1"}
+
+
+def test_a_second_run_runs_nothing_and_fresh_runs_all(tmp_path: Path, command: Command, site: Site) -> None:
+    path, results = site("linear"), tmp_path / "results"
+    arguments = ("--suite", str(suite(tmp_path / "suite.toml", GOOD[:1])), "--results", str(results))
+    first = command(*arguments, path=[path])
+    before = rows(results)
+    again = command(*arguments, path=[path])
+    assert steps_run(again) == 0
+    assert rows(results) == before
+    tables = [run.stdout.partition("# PocketBench")[2].rpartition(f"{steps_run(run)} steps run")[0] for run in (first, again)]
+    assert tables[0] == tables[1] != ""
+    fresh = command(*arguments, "--fresh", path=[path])
+    assert steps_run(fresh) == steps_run(first)
+    assert stable(rows(results)) == stable(before)
+
+
+def test_shared_prefixes_run_once(tmp_path: Path, command: Command, site: Site) -> None:
+    path, results = site("linear"), tmp_path / "results"
+    arguments = ("--suite", str(suite(tmp_path / "suite.toml", GOOD)), "--results", str(results))
+    dry = command(*arguments, "--dry-run", path=[path]).stdout
+    run = command(*arguments, path=[path])
+    (different,) = re.findall(r"(\d+) different steps", dry)
+    assert steps_run(run) == int(different)
+    trained = [line for line in run.stdout.splitlines() if line.startswith("[") and ": train " in line]
+    assert len(trained) == 1
+
+
+def test_editing_a_pass_reruns_it_and_what_follows(tmp_path: Path, command: Command, site: Site) -> None:
+    path, results = site("linear"), tmp_path / "results"
+    arguments = ("--suite", str(suite(tmp_path / "suite.toml", ['"keep-largest"'])), "--results", str(results))
+    command(*arguments, path=[path])
+    code = path / "pocketbench_linear.py"
+    code.write_text(code.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
+    run = command(*arguments, path=[path]).stdout
+    # All of that package's code is one file, so its training runs again too; preparing and the runtime's identity model do not.
+    assert "prepare: 0 steps to run, 1 finished earlier" in run
+    assert "identity model" not in run.partition("measure:")[0]
+    assert ": train " in run
+
+
+def test_failures_are_tried_again_and_skips_are_not(tmp_path: Path, command: Command, site: Site) -> None:
+    path, results = site("linear", "hostile"), tmp_path / "results"
+    file = suite(tmp_path / "suite.toml", ['"raises"', '"only-images"'])
+    arguments = ("--suite", str(file), "--results", str(results))
+    command(*arguments, path=[path])
+    again = command(*arguments, path=[path])
+    assert steps_run(again) == 1
+    assert "raises: raises failed" in again.stdout
+    assert command(*arguments, "--strict", path=[path]).returncode == 1
+
+
+def test_kill_9_at_any_moment_loses_only_what_was_running(tmp_path: Path, command: Command, site: Site) -> None:
+    path = site("linear")
+    file = suite(tmp_path / "suite.toml", GOOD[:1])
+    whole = tmp_path / "whole"
+    total = steps_run(command("--suite", str(file), "--results", str(whole), path=[path]))
+    for moment in (1, 6, 12):  # finished steps: while building, while measuring
+        killed = tmp_path / f"killed{moment}"
+        run = subprocess.Popen(
+            [sys.executable, "-m", "benchmark", "--suite", str(file), "--results", str(killed)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(path)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while finished_steps(killed) < moment:
+            assert run.poll() is None
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        deadline = time.monotonic() + 5
+        while processes_of(killed):  # the kernel ends the children with their host; they need a moment to go
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        done = finished_steps(killed)
+        assert moment <= done < total
+        # A step may have ended in its folder without the store knowing: that one is read again, not run again.
+        again = steps_run(command("--suite", str(file), "--results", str(killed), path=[path]))
+        assert total - done - 2 <= again <= total - done
+        assert stable(rows(killed)) == stable(rows(whole))
+
+
+def test_ctrl_c_ends_the_children_and_keeps_what_is_finished(tmp_path: Path, site: Site) -> None:
+    results = tmp_path / "results"
+    file = suite(tmp_path / "suite.toml", ['"hangs"'])
+    run = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", "--suite", str(file), "--results", str(results)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site("linear", "hostile"))},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (logs := [log for log in results.glob("steps/*.part/log.txt") if "grandchild" in log.read_text(encoding="utf-8")]):
+        assert run.poll() is None
+        time.sleep(0.05)
+    grandchild = int(logs[0].read_text(encoding="utf-8").split()[1])
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=10)
+    assert run.returncode == 130
+    assert stderr.splitlines()[-1] == "interrupted: everything finished is kept; the same command goes on from here"
+    assert not processes_of(results)
+    assert not alive(grandchild)
+    assert finished_steps(results) >= 3
