@@ -305,8 +305,9 @@ def _scalar(value: Any, where: str) -> Scalar:
 
 def _quantity(parse_quantity: Callable[[str], Any]) -> Callable[[Any, str], Any]:
     def check(value: Any, where: str) -> Any:
+        text = _text(value, where)
         try:
-            return parse_quantity(_text(value, where))
+            return parse_quantity(text)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import importlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -148,3 +151,34 @@ def command(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+VARYING = re.compile(r".*_us|.*_ms|.*_seconds|latency_ratio.*|.*rss_bytes|noisy|threads_observed|tiers|finished_utc")
+"""Columns that no two runs share: measured times and memory, and what follows from them."""
+
+
+def _rows(results: Path) -> list[dict[str, str]]:
+    with (results / "rows.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="session")
+def rows() -> Callable[[Path], list[dict[str, str]]]:
+    """``rows(results)``: rows.csv of a results folder, as texts."""
+    return _rows
+
+
+@pytest.fixture(scope="session")
+def stable() -> Callable[[Path], list[dict[str, Any]]]:
+    """``stable(results)``: its rows without what may differ between two runs; of ``limits`` without what was observed."""
+
+    def of(results: Path) -> list[dict[str, Any]]:
+        kept: list[dict[str, Any]] = []
+        for row in _rows(results):
+            one: dict[str, Any] = {name: value for name, value in row.items() if not VARYING.fullmatch(name)}
+            limits = json.loads(row["limits"]) if row["limits"] else {}
+            one["limits"] = {name: (value["limit"], value["mechanism"]) for name, value in limits.items()}
+            kept.append(one)
+        return kept
+
+    return of

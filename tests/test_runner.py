@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import json
 import os
 import re
@@ -13,14 +13,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-Rows = list[dict[str, str]]
+import numpy as np
+
+Rows = Callable[[Path], list[dict[str, str]]]
+Stable = Callable[[Path], list[dict[str, object]]]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Site = Callable[..., Path]
-
-VARYING = re.compile(r".*_us|.*_ms|.*_seconds|latency_ratio.*|.*rss_bytes|noisy|threads_observed|tiers|finished_utc")
-"""Columns that no two runs share: measured times and memory, and what follows from them."""
 
 SECONDS = 15
 """Time limit a step: far more than any honest step here needs, also when the tests share the machine."""
@@ -50,22 +49,6 @@ def suite(path: Path, recipes: list[str], *, seconds: int = 60, more: str = "") 
 
 
 GOOD = ['"keep-largest(share=0.3)"', '"int8-static"', '"keep-largest(share=0.3)", "int8-static"']
-
-
-def rows(results: Path) -> Rows:
-    with (results / "rows.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def stable(all_rows: Rows) -> list[dict[str, Any]]:
-    """Rows without what may differ between two runs."""
-    kept: list[dict[str, Any]] = []
-    for row in all_rows:
-        one: dict[str, Any] = {name: value for name, value in row.items() if not VARYING.fullmatch(name)}
-        limits = json.loads(row["limits"]) if row["limits"] else {}
-        one["limits"] = {name: (value["limit"], value["mechanism"]) for name, value in limits.items()}
-        kept.append(one)
-    return kept
 
 
 def processes_of(results: Path) -> list[int]:
@@ -106,7 +89,9 @@ def steps_run(run: subprocess.CompletedProcess[str]) -> int:
     return int(number)
 
 
-def test_hostile_passes_become_outcomes_and_harm_no_other_cell(tmp_path: Path, command: Command, site: Site) -> None:
+def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
+    tmp_path: Path, command: Command, site: Site, rows: Rows, stable: Stable
+) -> None:
     path = site("linear", "hostile", "import_error")
     alone, crowded = tmp_path / "alone", tmp_path / "crowded"
     file = suite(tmp_path / "all.toml", [*GOOD, *(f'"{name}"' for name in HOSTILE)], seconds=SECONDS)
@@ -122,12 +107,12 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(tmp_path: Path, c
 
     file = suite(tmp_path / "good.toml", GOOD, seconds=SECONDS)
     assert command("--suite", str(file), "--results", str(alone), path=[path]).returncode == 0
-    good = stable(rows(alone))
+    good = stable(alone)
     assert [row["outcome"] for row in good] == ["ok"] * 4
-    assert [row for row in stable(rows(crowded)) if row["recipe"] not in HOSTILE] == good
+    assert [row for row in stable(crowded) if row["recipe"] not in HOSTILE] == good
 
 
-def test_last_lines_curve_and_claims_are_kept(tmp_path: Path, command: Command, site: Site) -> None:
+def test_last_lines_curve_and_claims_are_kept(tmp_path: Path, command: Command, site: Site, rows: Rows) -> None:
     results = tmp_path / "results"
     file = suite(tmp_path / "suite.toml", ['"speaks"'])
     assert command("--suite", str(file), "--results", str(results), path=[site("linear", "hostile")]).returncode == 0
@@ -139,11 +124,13 @@ def test_last_lines_curve_and_claims_are_kept(tmp_path: Path, command: Command, 
     assert {row["artifact_bytes"] for row in rows(results)} != {"1"}
 
 
-def test_a_second_run_runs_nothing_and_fresh_runs_all(tmp_path: Path, command: Command, site: Site) -> None:
+def test_a_second_run_runs_nothing_and_fresh_runs_all(
+    tmp_path: Path, command: Command, site: Site, rows: Rows, stable: Stable
+) -> None:
     path, results = site("linear"), tmp_path / "results"
     arguments = ("--suite", str(suite(tmp_path / "suite.toml", GOOD[:1])), "--results", str(results))
     first = command(*arguments, path=[path])
-    before = rows(results)
+    before, stable_before = rows(results), stable(results)
     again = command(*arguments, path=[path])
     assert steps_run(again) == 0
     assert rows(results) == before
@@ -151,7 +138,7 @@ def test_a_second_run_runs_nothing_and_fresh_runs_all(tmp_path: Path, command: C
     assert tables[0] == tables[1] != ""
     fresh = command(*arguments, "--fresh", path=[path])
     assert steps_run(fresh) == steps_run(first)
-    assert stable(rows(results)) == stable(before)
+    assert stable(results) == stable_before
 
 
 def test_shared_prefixes_run_once(tmp_path: Path, command: Command, site: Site) -> None:
@@ -189,7 +176,7 @@ def test_failures_are_tried_again_and_skips_are_not(tmp_path: Path, command: Com
     assert command(*arguments, "--strict", path=[path]).returncode == 1
 
 
-def test_kill_9_at_any_moment_loses_only_what_was_running(tmp_path: Path, command: Command, site: Site) -> None:
+def test_kill_9_at_any_moment_loses_only_what_was_running(tmp_path: Path, command: Command, site: Site, stable: Stable) -> None:
     path = site("linear")
     file = suite(tmp_path / "suite.toml", GOOD[:1])
     whole = tmp_path / "whole"
@@ -218,7 +205,7 @@ def test_kill_9_at_any_moment_loses_only_what_was_running(tmp_path: Path, comman
         # A step may have ended in its folder without the store knowing: that one is read again, not run again.
         again = steps_run(command("--suite", str(file), "--results", str(killed), path=[path]))
         assert total - done - 2 <= again <= total - done
-        assert stable(rows(killed)) == stable(rows(whole))
+        assert stable(killed) == stable(whole)
 
 
 def test_ctrl_c_ends_the_children_and_keeps_what_is_finished(tmp_path: Path, site: Site) -> None:
@@ -243,3 +230,22 @@ def test_ctrl_c_ends_the_children_and_keeps_what_is_finished(tmp_path: Path, sit
     assert not processes_of(results)
     assert not alive(grandchild)
     assert finished_steps(results) >= 3
+
+
+def test_no_build_job_can_reach_a_test_row(tmp_path: Path, command: Command, site: Site) -> None:
+    results = tmp_path / "results"
+    file = suite(tmp_path / "suite.toml", ['"spy"'])
+    file.write_text(file.read_text(encoding="utf-8").replace("linear", "spy"), encoding="utf-8")
+    command("--suite", str(file), "--results", str(results), path=[site("spy")])
+    notes = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*/*/output/notes.json")]
+    notes += [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("artifacts/*/notes.json")]
+    # train and the pass as checkpoints, their exports as artifacts
+    assert len(notes) == 4
+    (inputs,) = results.glob("steps/*/output/inputs")
+    train, test = np.load(inputs.parent / "fit" / "train_x.npy"), np.load(inputs / "test_x.npy")
+    in_train, in_test = ({hashlib.sha256(row.tobytes()).hexdigest() for row in array} for array in (train, test))
+    for one in notes:
+        assert one["arrays"] >= 6  # x, y and units of two splits
+        assert in_train <= set(one["rows"])  # the search does find what is there
+        assert not in_test & set(one["rows"])
+        assert not [name for name in one["files"] if "test" in Path(name).name]

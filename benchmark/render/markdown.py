@@ -42,8 +42,8 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
 
 def _table(table: Table, suite: Mapping[str, Any]) -> str:
     caption = (
-        f"{table.metric} on {table.test_rows} test rows ({table.units} {_escape(_plural(table.unit))}); seeds {_listed(suite['seeds'])}, "
-        f"folds {_listed(suite['folds'])}. Best mean score first."
+        f"{table.metric} on {table.test_rows} test rows ({table.units} {_escape(_plural(table.unit))}); "
+        f"seeds {_listed(suite['seeds'])}, folds {_listed(suite['folds'])}. Best mean score first."
     )
     parts = [f"## {table.task}", caption]
     if table.entries:

@@ -153,4 +153,7 @@ def test_a_damaged_file_is_named_with_both_hashes(
     with pytest.raises(UserError) as caught:
         code_of(package).load(0)
     found = hashlib.sha256(bad).hexdigest()
-    assert str(caught.value) == f"{path}: damaged data file: expected sha256 {module.SHA256}, found {found} ({path.stat().st_size} bytes)"
+    assert (
+        str(caught.value)
+        == f"{path}: damaged data file: expected sha256 {module.SHA256}, found {found} ({path.stat().st_size} bytes)"
+    )

@@ -1,0 +1,188 @@
+"""The plan as a pure function: ids, sharing, skips, order, and the verdict on a cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmark.budget import BuildLimits, DeviceTier
+from benchmark.data import Prepared
+from benchmark.errors import UserError
+from benchmark.plan import Cell, Machine, Plan, judge, plan
+from benchmark.registry import Registry, discover
+from benchmark.store import Outcome, StepResult
+from benchmark.suite import MeasureOptions, Recipe, Suite, parse_pass
+
+PREPARED = {("german-credit", 0): Prepared("f" * 64, (60,), ("good", "bad"), {"train": 640, "validation": 160, "test": 200})}
+MACHINE = Machine(host_class="here", measure_digest="m")
+CHAIN = ("keep-largest(share=0.3)", "int8-static")
+
+
+@pytest.fixture
+def registry(site: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    monkeypatch.syspath_prepend(site("linear"))
+    yield discover()
+    sys.modules.pop("pocketbench_linear", None)
+
+
+def suite(*recipes: tuple[str, ...], **changes: object) -> Suite:
+    whole = Suite(
+        name="small",
+        tasks=("german-credit",),
+        backends=("linear",),
+        recipes=(Recipe(), *(Recipe(tuple(map(parse_pass, recipe))) for recipe in recipes)),
+    )
+    return dataclasses.replace(whole, **changes)  # type: ignore[arg-type]  # any field may be given
+
+
+def only(whole: Plan, recipe: str) -> Cell:
+    (cell,) = (cell for cell in whole.cells if cell.recipe == recipe)
+    return cell
+
+
+def kinds(whole: Plan, ids: set[str]) -> list[str]:
+    return sorted(whole.steps[id_].kind for id_ in ids)
+
+
+def test_steps_stand_after_their_inputs_and_prefixes_are_shared(registry: Registry) -> None:
+    whole = plan(suite(CHAIN[:1], CHAIN[1:], CHAIN), registry, PREPARED, MACHINE)
+    seen: set[str] = set()
+    for id_, step in whole.steps.items():
+        assert set(step.inputs.values()) <= seen
+        assert not step.rides or step.rides in seen
+        seen.add(id_)
+    assert kinds(whole, seen).count("train") == 1
+    assert kinds(whole, seen).count("pass") == 3  # the pruning is shared; int8 of the reference and of the pruned one
+    assert kinds(whole, seen).count("export") == 2
+    chain = [name for name, _ in only(whole, " + ".join(CHAIN)).chain]
+    assert chain == ["train", "keep-largest", "export", "int8-static"]
+
+
+def test_ids_do_not_depend_on_what_else_is_in_the_suite(registry: Registry) -> None:
+    alone = plan(suite(CHAIN[:1]), registry, PREPARED, MACHINE)
+    more = plan(suite(CHAIN[1:], CHAIN[:1], CHAIN), registry, PREPARED, MACHINE)
+    assert set(alone.steps) <= set(more.steps)
+    assert only(alone, CHAIN[0]) == only(more, CHAIN[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "rerun"),
+    [
+        ({"tiers": (DeviceTier("S", bytes=1),)}, set()),
+        ({"name": "other"}, set()),
+        ({"measure": MeasureOptions(processes=3, rounds=4)}, {"latency"}),
+        ({"build": BuildLimits(seconds=30.0)}, {"train", "export", "pass", "inspect", "evaluate", "latency", "memory"}),
+        ({"training": {"linear": {"l2": 2.0}}}, {"train", "export", "pass", "inspect", "evaluate", "latency", "memory"}),
+        ({"training": {"linear": {"l2": 1.0}}}, set()),  # its default, said aloud
+        ({"seeds": (1,)}, {"train", "export", "pass", "inspect", "evaluate", "latency", "memory"}),
+    ],
+)
+def test_a_change_touches_exactly_what_depends_on_it(change: dict[str, object], rerun: set[str], registry: Registry) -> None:
+    before = plan(suite(CHAIN), registry, PREPARED, MACHINE)
+    after = plan(suite(CHAIN, **change), registry, PREPARED, MACHINE)
+    assert {after.steps[id_].kind for id_ in after.steps.keys() - before.steps.keys()} == rerun
+
+
+def test_code_that_measures_and_the_machine_enter_measurements_only(registry: Registry) -> None:
+    before = set(plan(suite(CHAIN), registry, PREPARED, MACHINE).steps)
+    for machine, kinds_of in (
+        (Machine("elsewhere", "m"), {"evaluate", "latency", "memory"}),
+        (Machine("here", "changed"), {"inspect", "evaluate", "latency", "memory"}),
+    ):
+        after = plan(suite(CHAIN), registry, PREPARED, machine)
+        assert {after.steps[id_].kind for id_ in after.steps.keys() - before} == kinds_of
+
+
+def test_data_enters_all_but_preparing_and_the_identity_model(registry: Registry) -> None:
+    before = set(plan(suite(), registry, PREPARED, MACHINE).steps)
+    other = {key: dataclasses.replace(value, fingerprint="0" * 64) for key, value in PREPARED.items()}
+    after = plan(suite(), registry, other, MACHINE)
+    assert kinds(after, after.steps.keys() & before) == ["identity", "prepare"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"tasks": ("german-kredit",)}, "unknown task 'german-kredit'; did you mean 'german-credit'?"),
+        ({"backends": ("liner",)}, "unknown backend 'liner'; did you mean 'linear'?"),
+        ({"folds": (25,)}, "task german-credit has no fold 25: it has 25, from 0 on"),
+        ({"architectures": {"linear": ("rigde",)}}, "unknown architecture 'rigde' of linear; did you mean 'ridge'?"),
+        ({"training": {"": {"l3": 1.0}}}, "[train]: unknown parameter 'l3'; known: l2"),
+        ({"training": {"linear": {"l2": -1.0}}}, "[train] of linear: l2: -1.0 is below 0"),
+        ({"recipes": (Recipe((parse_pass("keep-smallest"),)),)}, "unknown pass 'keep-smallest'; did you mean 'keep-largest'?"),
+        ({"recipes": (Recipe((parse_pass("keep-largest(share=2)"),)),)}, "pass keep-largest: share: 2 is above 1"),
+        (
+            {"recipes": (Recipe((parse_pass("int8-static"), parse_pass("keep-largest"))),)},
+            "recipe int8-static + keep-largest: keep-largest works on a checkpoint, so it must come before passes on artifacts",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(changes: dict[str, object], line: str, registry: Registry) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(suite(**changes), registry, PREPARED, MACHINE)
+    assert str(caught.value) == line
+
+
+def test_combinations_that_do_not_exist_are_skipped_with_a_reason(registry: Registry) -> None:
+    whole = plan(suite(("narrow",), tasks=("watch-imu", "german-credit")), registry, PREPARED, MACHINE)
+    assert [(cell.task, cell.recipe, cell.skipped) for cell in whole.cells] == [
+        ("watch-imu", "reference", "no architecture for sequence tasks in linear"),
+        ("watch-imu", "narrow", "no such pass for linear: narrow"),
+        ("german-credit", "reference", ""),
+        ("german-credit", "narrow", "no such pass for linear: narrow"),
+    ]
+    assert whole.cells[1].steps() == ()
+
+
+def test_a_missing_extra_is_a_skip_with_the_hint(registry: Registry) -> None:
+    provider = dataclasses.replace(registry.backends["linear"], missing=("onnx",))
+    lacking = dataclasses.replace(registry, backends={**registry.backends, "linear": provider})
+    (cell,) = plan(suite(), lacking, PREPARED, MACHINE).cells
+    assert cell.skipped == "backend/linear needs onnx: pip install 'onnx'"
+
+
+# The verdict
+
+
+def ended(plan_: Plan, changes: dict[str, tuple[Outcome, str]] | None = None) -> dict[str, StepResult]:
+    results = {}
+    for id_, step in plan_.steps.items():
+        facts = {"program": id_, "bytes": 100} if step.kind == "inspect" else {}
+        outcome, reason = (changes or {}).get(id_, ("ok", ""))
+        results[id_] = StepResult(id_, step.kind, step.label, outcome, reason, 1.0, "2026-01-01T00:00:00+00:00", facts)
+    return results
+
+
+def test_a_cell_takes_the_outcome_of_the_first_step_that_failed(registry: Registry) -> None:
+    whole = plan(suite(CHAIN), registry, PREPARED, MACHINE)
+    cell = only(whole, " + ".join(CHAIN))
+    assert judge(cell, ended(whole)) == ("ok", "")
+    later, earlier = cell.latency[0], cell.chain[1][1]
+    verdict = judge(cell, ended(whole, {later: ("timeout", "slow"), earlier: ("crashed", "killed by SIGSEGV")}))
+    assert verdict == ("crashed", "keep-largest: killed by SIGSEGV")
+    assert judge(cell, ended(whole, {later: ("timeout", "slow")})) == ("timeout", "latency: slow")
+    assert judge(cell, ended(whole, {cell.prepare: ("failed", "no data")})) == ("failed", "prepare: no data")
+    results = ended(whole)
+    del results[cell.evaluate]
+    assert judge(cell, results) == (None, "")
+
+
+def test_no_op_is_judged_for_each_pass(registry: Registry) -> None:
+    whole = plan(suite(CHAIN), registry, PREPARED, MACHINE)
+    cell = only(whole, " + ".join(CHAIN))
+    pruning, quantizing = cell.compared
+    for one in (pruning, quantizing):
+        results = ended(whole)
+        before = results[one.before]
+        results[one.after] = dataclasses.replace(results[one.after], facts=before.facts)
+        assert judge(cell, results) == ("no_op", f"{one.name}: the artifact has the same constants and operators as without it")
+        # 1 % smaller is something, even if the program is the same
+        results[one.after] = dataclasses.replace(results[one.after], facts={**before.facts, "bytes": 99})
+        assert judge(cell, results) == ("ok", "")
+    results = ended(whole)
+    results[pruning.step] = dataclasses.replace(results[pruning.step], facts={"matched": 0, "changed": 0})
+    assert judge(cell, results) == ("no_op", "keep-largest: it matched no layer")
