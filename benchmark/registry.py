@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,9 +56,9 @@ class Provider:
         """Why it cannot be used here and what installs what is missing; empty where nothing is."""
         if not self.missing:
             return ""
-        lacking = [self.spec.requires[name] or name for name in self.missing]
-        package = f"{self.distribution}[{self.spec.extra}]" if self.spec.extra else " ".join(sorted(set(lacking)))
-        return f"needs {', '.join(lacking)}: pip install '{package}'"
+        lacking = sorted({self.spec.requires[name] or name for name in self.missing})
+        packages = [f"{self.distribution}[{self.spec.extra}]"] if self.spec.extra else lacking
+        return f"needs {', '.join(lacking)}: pip install {shlex.join(packages)}"
 
 
 @dataclass(frozen=True)

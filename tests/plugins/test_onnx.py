@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def model_of(
         tensors,
         doc_string="needless",
     )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    opsets = [helper.make_opsetid(domain, version) for domain, version in (("", 17), ("ai.onnx.ml", 3), ("", 17))]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="needless", doc_string="needless")
     for message in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.input):
         message.metadata_props.append(onnx.StringStringEntryProto(key="needless", value="needless"))
@@ -55,8 +56,8 @@ def model_of(
 
 
 def random(seed: int, *shape: int) -> Floats:
-    scale = np.sqrt(2 / max(1, np.prod(shape[1:])))
-    return (np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32)
+    scale = math.sqrt(2 / math.prod(shape[1:]))
+    return np.random.default_rng(seed).normal(scale=scale, size=shape).astype(np.float32)
 
 
 def conv_body() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
@@ -73,12 +74,12 @@ def conv_body() -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:
     ]
     weights: dict[str, NDArray[Any]] = {
         "w1": random(0, 12, 1, 3, 3),
-        "gamma": 1 + random(1, 12),
-        "beta": random(2, 12),
-        "mean": random(3, 12),
-        "var": 1 + random(4, 12) ** 2,
-        "w2": random(5, 12, 1, 3, 3),
-        "b2": random(6, 12),
+        "gamma": 1 + random(1, 12) / 20,
+        "beta": random(2, 12) / 20,
+        "mean": random(3, 12) / 20,
+        "var": 1 + random(4, 12) ** 2 / 20,
+        "w2": np.abs(random(5, 12, 1, 3, 3)) / 2,
+        "b2": random(6, 12) / 20,
     }
     return nodes, weights
 
@@ -97,12 +98,12 @@ def digits(load_task: Callable[[str, int], Any]) -> Digits:
 
 @pytest.fixture(scope="module")
 def conv_net(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
-    """Random convolutions with a head fitted to digits: about 87 % of the validation rows right."""
+    """Random convolutions with a head fitted to digits: about 92 % of the validation rows right."""
     train, _ = digits
     nodes, weights = conv_body()
     body = model_of([*nodes, helper.make_node("Identity", ["features"], ["output"])], weights, outputs=("N", 588))
     features = run(body, train.x[:3000], tmp_path_factory.mktemp("body"))
-    head = LogisticRegression(C=1, max_iter=1000).fit(features, train.y[:3000])
+    head = LogisticRegression(C=0.1, max_iter=1000).fit(features, train.y[:3000])
     weights |= {"w3": head.coef_.astype(np.float32), "b3": head.intercept_.astype(np.float32)}
     return model_of([*nodes, helper.make_node("Gemm", ["features", "w3", "b3"], ["output"], transB=1)], weights)
 
@@ -335,7 +336,7 @@ def arrays(model: onnx.ModelProto) -> list[NDArray[Any]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "layers", "channels", "at_least"), [("conv_net", 3, 12 + 12 + 10, 0.85), ("mlp", 2, 64 + 10, 0.65)]
+    ("name", "layers", "channels", "at_least"), [("conv_net", 3, 12 + 12 + 10, 0.9), ("mlp", 2, 64 + 10, 0.65)]
 )
 def test_int8_keeps_accuracy_and_bounds_the_file(
     name: str,

@@ -61,7 +61,7 @@ CELLS = [
     ("mnist-10k", "tree", 10, 0.6, 16_000),
     ("mnist-10k", "forest", 10, 0.82, 256_000),
     ("nodule-shape", "logistic", 4, 0.5, 25_000),
-    ("nodule-shape", "tree", 4, 0.55, 16_000),
+    ("nodule-shape", "tree", 4, 0.53, 16_000),
     ("nodule-shape", "forest", 4, 0.65, 128_000),
     ("watch-imu", "logistic", 20, 0.35, 22_000),
     ("watch-imu", "tree", 20, 0.3, 8_000),
@@ -100,7 +100,9 @@ def test_what_is_exported_is_what_was_trained(
         assert [dim.dim_param or dim.dim_value for dim in only.type.tensor_type.shape.dim] == ["N", *shape]
     np.testing.assert_allclose(shipped(path, x), outputs, atol=1e-5)
     np.testing.assert_allclose(shipped(path, x[:1]), outputs[:1], atol=1e-5)
-    np.testing.assert_array_equal(shipped(path, x).argmax(axis=1), outputs.argmax(axis=1))
+    top = np.sort(outputs, axis=1)[:, -2:]
+    clear = top[:, 1] - top[:, 0] > 1e-5  # a forest's float32 sum may break a tie that its float64 mean leaves
+    np.testing.assert_array_equal(shipped(path, x)[clear].argmax(axis=1), outputs[clear].argmax(axis=1))
 
 
 @pytest.mark.parametrize("architecture", ["logistic", "tree", "forest", "boosting"])
@@ -111,7 +113,7 @@ def test_equal_seeds_give_equal_bytes(contexts: MakeContext, tmp_path: Path, arc
         Sklearn().train(context)
         files.append(export(context, tmp_path / str(number)).read_bytes())
     assert files[0] == files[1]
-    assert (files[0] != files[2]) == (architecture in ("forest", "boosting"))
+    assert (files[0] != files[2]) == (architecture != "logistic")
 
 
 # choosing on validation
@@ -181,7 +183,7 @@ def test_tables_of_three_classes_and_raw_units(contexts: MakeContext, tmp_path: 
     task = dataclasses.replace(context.task, classes=("a", "b", "c"), input_shape=(13,))
     test = np.arange(0, len(y), 4)
     context = dataclasses.replace(context, task=task, train=rows(wine, np.setdiff1d(wine.units, test)))
-    model = benchmark_sklearn.fit(list(candidates(architecture, 0))[1], context)
+    model = benchmark_sklearn.fit(list(candidates(architecture, 0))[2], context)
     benchmark_sklearn.save(model, context.output)
     outputs = benchmark_sklearn.predict(model, wine.x)
     assert np.mean(outputs[test].argmax(axis=1) == y[test]) > 0.85
@@ -199,6 +201,16 @@ def test_logistic_weights_absorb_the_standardisation(contexts: MakeContext) -> N
     assert journal.training["updates"] == pytest.approx(iterations, abs=10)
     x = context.validation.x[:100]
     np.testing.assert_allclose(benchmark_sklearn.predict(scaled, x * unit), benchmark_sklearn.predict(model, x), atol=1e-3)
+
+
+def test_a_constant_column_gets_no_weight(contexts: MakeContext) -> None:
+    context, _ = contexts("german-credit", "logistic")
+    x = context.train.x.copy()
+    x[:, 2] = 0.1  # its float64 mean differs from it by rounding
+    model = benchmark_sklearn.fit(
+        LogisticRegression(C=1e-2), dataclasses.replace(context, train=dataclasses.replace(context.train, x=x))
+    )
+    assert abs(model.classifier.coef_[0, 2]) < 1e-6 < np.abs(model.classifier.coef_).max()
 
 
 def test_a_tree_parts_rows_alike_on_its_thresholds(contexts: MakeContext, tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""Static int8 quantization of an ONNX file, whatever back end it came from."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+from numpy.typing import NDArray
+from onnx import TensorProto
+from onnxruntime.quantization import (  # type: ignore[import-untyped]  # it ships no types
+    QDQQuantizer,
+    QuantType,
+    TensorData,
+)
+
+from benchmark import Context, NotApplicable
+from benchmark_onnx._graph import fold, strip
+
+_WEIGHTED = ("Conv", "Gemm", "MatMul")
+# What ONNX Runtime computes on integers; anything else between them stays float. Softmax, although it could, stays float
+# too: with 256 steps of probability many rows would tie, which ranking metrics punish.
+_INTEGER = (
+    *_WEIGHTED, "Add", "Mul", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Pad",
+    "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice",
+)  # fmt: skip
+
+
+class Int8Static:
+    """Weights as int8 per output channel, activations as uint8 per tensor, in QDQ form (Jacob et al., arXiv 1712.05877).
+
+    Weights use 7 of the 8 bits, -64 to 64. Processors without VNNI add pairs of products in 16 bits, and a pair of full
+    ones saturates there (255 * 127 * 2 > 32,767), so that one file would give different answers on different machines;
+    255 * 64 * 2 = 32,640 fits. Ranges of activations are the minimum and maximum over ``calibration_rows`` training rows.
+    The outputs of ``Gemm`` and ``MatMul`` are not rounded to 8 bits: ONNX Runtime's integer kernels return float there at
+    no cost, and logits keep their order.
+    """
+
+    def compress(self, context: Context) -> None:
+        """Reads ``model.onnx`` from ``context.input`` and writes ``model.onnx`` into ``context.output``.
+
+        Raises NotApplicable if the model has no Conv, Gemm or MatMul with a float weight, or is quantized already.
+        """
+        assert context.input is not None
+        model = onnx.load(context.input / "model.onnx")
+        if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+            raise NotApplicable("the model is quantized already")
+        model = fold(model)
+        matched = _count(model.graph, TensorProto.FLOAT)
+        if not matched:
+            raise NotApplicable(f"the model has no {', '.join(_WEIGHTED[:-1])} or {_WEIGHTED[-1]} with a float weight")
+        rows = min(int(context.params["calibration_rows"]), len(context.train))
+        chosen = np.random.default_rng(context.seed).choice(len(context.train), rows, replace=False)
+        x = np.ascontiguousarray(context.train.x[np.sort(chosen)])
+        model = _quantize(model, _ranges(model, x, context.threads))
+        onnx.save(model, context.output / "model.onnx")
+        context.report(
+            matched=matched,
+            changed=_count(model.graph, TensorProto.INT8),
+            calibration_rows=rows,
+            calibration_sha256=hashlib.sha256(x.tobytes()).hexdigest(),
+        )
+
+
+def _count(graph: onnx.GraphProto, weight_type: int) -> int:
+    """How many nodes have a weight stored as ``weight_type``, possibly behind a DequantizeLinear."""
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in types:
+            types[node.output[0]] = types[node.input[0]]
+    return sum(node.op_type in _WEIGHTED and types.get(node.input[1]) == weight_type for node in graph.node)
+
+
+def _ranges(model: onnx.ModelProto, x: NDArray[np.float32], threads: int, batch: int = 32) -> dict[str, TensorData]:
+    """Minimum and maximum of the input and of every float value that a node computes, over the rows ``x``.
+
+    ONNX Runtime's own calibrators give the same numbers, but always start a thread for each core of the machine.
+    """
+    (name,) = (value.name for value in model.graph.input)
+    probe = onnx.ModelProto.FromString(model.SerializeToString())
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=output) for node in probe.graph.node for output in node.output if output)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    names = [name, *(output.name for output in session.get_outputs())]
+    seen: dict[str, list[np.float32]] = {}
+    for start in range(0, len(x), batch):
+        part = x[start : start + batch]
+        for key, value in zip(names, [part, *session.run(None, {name: part})], strict=True):
+            if value.dtype == np.float32 and value.size:
+                seen.setdefault(key, []).extend((value.min(), value.max()))
+    return {key: TensorData(lowest=np.min(values), highest=np.max(values)) for key, values in seen.items()}
+
+
+def _quantize(model: onnx.ModelProto, ranges: dict[str, TensorData]) -> onnx.ModelProto:
+    """A quantized copy of ``model``."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    biases = {node.input[2] for node in model.graph.node if node.op_type == "Gemm" and len(node.input) == 3}
+    for tensor in model.graph.initializer:
+        if tensor.name in biases and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            del tensor.dims[0]  # ONNX also allows (1, N) for the bias, but QDQQuantizer fails on it
+    quantizer = QDQQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=True,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=_INTEGER,
+        extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    model = quantizer.model.model
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and types.get(node.input[0]) == TensorProto.INT32:
+            del node.input[2:]  # an int32 zero point can only be zero, and is, once for each channel of each bias
+    return strip(model)

@@ -1,0 +1,49 @@
+"""scikit-learn as a back end: the classical models that a small network has to beat.
+
+For a pass of one's own: ``fit`` trains any scikit-learn classifier on a Context, ``predict`` gives its probabilities,
+``save`` and ``load`` write and read a checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from benchmark import BackendSpec, hookimpl
+
+if TYPE_CHECKING:
+    from benchmark_sklearn._train import fit, load, predict, save
+
+__all__ = ["fit", "load", "predict", "save"]
+
+_ARCHITECTURES = ("logistic", "tree", "forest")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module("benchmark_sklearn._train"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@hookimpl
+def benchmark_backends() -> Iterable[BackendSpec]:
+    yield BackendSpec(
+        name="sklearn",
+        target="benchmark_sklearn._train:Sklearn",
+        summary="Classical models: logistic regression, tree, forest, boosting.",
+        architectures={
+            "image": _ARCHITECTURES,
+            "sequence": _ARCHITECTURES,
+            "tabular": (*_ARCHITECTURES, "boosting"),
+        },
+        exports=("onnx",),
+        output="probabilities",
+        requires={
+            "sklearn": "scikit-learn",
+            "skl2onnx": "skl2onnx",
+            "onnx": "onnx",
+            "numpy": "numpy",
+            "benchmark_onnx": None,
+        },
+    )

@@ -1,0 +1,68 @@
+"""What users install: the wheel, built here from the project's own files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    top = {name.partition("/")[0] for name in names}
+    assert top == {
+        *("benchmark", "benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx"),
+        *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
+        f"{wheel.name.rsplit('-', 3)[0]}.dist-info",
+    }
+    assert {"benchmark/py.typed", "benchmark/suites/edge.toml", "benchmark/suites/smoke.toml"} <= set(names)
+    assert sum(name.endswith(".xz") for name in names) == 4
+    assert sum(name.endswith("data/SOURCE.md") for name in names) == 4
+
+
+def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmark", "--list"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    listed = [line.split()[0] for line in run.stdout.splitlines()]
+    assert listed == [
+        "backend/jax",
+        "backend/sklearn",
+        "backend/torch",
+        "compressor/int8-static",
+        "compressor/jax/narrow",
+        "compressor/jax/prune-structured",
+        "compressor/torch/narrow",
+        "compressor/torch/prune-structured",
+        "runtime/onnxruntime",
+        "task/german-credit",
+        "task/mnist-10k",
+        "task/nodule-shape",
+        "task/watch-imu",
+    ]
+    for name in ("plugins", "tasks"):
+        code = f"import sys; sys.path[:] = [{str(site)!r}, *sys.path]; import {name}"
+        run = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert f"No module named '{name}'" in run.stderr
