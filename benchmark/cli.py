@@ -97,11 +97,16 @@ def _run(options: argparse.Namespace, registry: Registry) -> int:
     suite = whole.select(
         task=options.task, backend=options.backend, recipe=options.recipe, seeds=options.seeds, folds=options.folds
     )
+    from benchmark import runner
+    from benchmark.plan import plan
+
+    try:
+        plan(suite, registry, {}, runner.machine())  # whatever is wrong with the suite is said before anything is started
+    except UserError as error:
+        raise UserError(f"suite {suite.name}: {error}") from None
     folder = options.results or Path("results") / suite.name
     if options.dry_run:
         return _dry_run(suite, registry, folder)
-    from benchmark import runner
-
     layout = runner.Layout(folder)
     with _progress() as progress:
         ended = runner.run(suite, registry, layout, progress, jobs=options.jobs, fresh=options.fresh)
@@ -172,6 +177,9 @@ class _Lines:
         self._done += 1
         print(f"[{self._done}/{self._total}] {_ended(result)}", flush=True)
 
+    def blocked(self, steps: int) -> None:
+        print(_blocked(steps), flush=True)
+
 
 class _Bar:
     """Progress on a terminal: one live bar a stage; only what did not end well stays as a line."""
@@ -185,7 +193,7 @@ class _Bar:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # a recipe may hold brackets
         )
         self._task: TaskID | None = None
 
@@ -210,10 +218,17 @@ class _Bar:
         if result.outcome != "ok":
             self._bar.print(_ended(result), markup=False, highlight=False)
 
+    def blocked(self, steps: int) -> None:
+        self._bar.print(_blocked(steps))
+
 
 def _ended(result: StepResult) -> str:
     reason = "" if result.outcome == "ok" else f" {result.outcome} ({result.reason})"
     return f"{result.label}{reason} {result.seconds:.1f} s"
+
+
+def _blocked(steps: int) -> str:
+    return f"{steps} steps cannot run: what they need did not end well"
 
 
 def _progress() -> _Lines | _Bar:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,8 +54,8 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
     for name in ("train", "validation"):
         for field in _FIELDS:
             np.save(folder / FIT / f"{name}_{field}.npy", getattr(splits[name], field))
-    os.link(folder / FIT / "validation_x.npy", folder / INPUTS / "validation_x.npy")
-    np.save(folder / INPUTS / "test_x.npy", data.test.x)
+    for name in ("validation", "test"):
+        np.save(folder / INPUTS / f"{name}_x.npy", splits[name].x)
     for field in ("y", "units"):
         np.save(folder / TRUTH / f"test_{field}.npy", getattr(data.test, field))
     (folder / FIT / "task.json").write_text(json.dumps(dataclasses.asdict(info)), encoding="utf-8")
@@ -84,6 +83,8 @@ def _check(name: str, split: Split, spec: TaskSpec, data: TaskData) -> None:
         raise ValueError(f"{where}: x, y and units must have the same number of rows, at least one")
     if split.x.shape[1:] != data.train.x.shape[1:]:
         raise ValueError(f"{where}: rows have shape {split.x.shape[1:]}, those of train {data.train.x.shape[1:]}")
+    if len(data.classes) < 2:
+        raise ValueError(f"{where}: a task needs at least two classes")
     if split.y.min() < 0 or split.y.max() >= len(data.classes):
         raise ValueError(f"{where}: labels must lie in 0 .. {len(data.classes) - 1}")
     if not np.isfinite(split.x).all():

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 
+def one_line(text: str) -> str:
+    """A text as it may stand in a row: on one line, encodable, and not endless."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())[:500]
+
+
 class UserError(Exception):
     """The user's mistake: one line naming the file, key or name at fault. The command ends with exit code 2."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # names in it come from files and may hold line breaks
+        return one_line(super().__str__())  # names in it come from files and may hold line breaks
 
 
 class NotApplicable(Exception):

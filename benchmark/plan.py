@@ -167,7 +167,7 @@ class _Planner:
         preparation = plan_preparation(suite, self.registry)
         backends = {name: self.registry.get("backend", name) for name in suite.backends}
         runtimes = {name: self.registry.get("runtime", name) for name in suite.runtimes}
-        _check_training(suite, backends)
+        _check_training(suite, self.registry.backends)
         self._check_architectures(backends)
         for recipe in suite.recipes:
             self._check_recipe(recipe)
@@ -193,10 +193,12 @@ class _Planner:
                     raise UserError(f"unknown architecture {architecture!r} of {name}{nearest(architecture, known)}")
 
     def _check_recipe(self, recipe: Recipe) -> None:
-        """Names and orders, for every back end at once: whatever is wrong for all is the user's mistake."""
+        """Names, parameters and order, for the suite's back ends; where none of them has a pass, as others declare it."""
         last = 0
         for position, call in enumerate(recipe.passes):
-            specs = [cast(CompressorSpec, provider.spec) for provider in self.registry.compressors_named(call.name)]
+            named = self.registry.compressors_named(call.name)
+            own = [one for backend in self.suite.backends if (one := self.registry.compressor(backend, call.name))]
+            specs = [cast(CompressorSpec, provider.spec) for provider in own or named]
             for spec in specs:
                 _fill(spec.params, dict(call.params), f"pass {call.name}")
             stage = min(STAGES.index(spec.stage) for spec in specs)
@@ -545,9 +547,7 @@ def _fill(params: tuple[Param, ...], given: Mapping[str, Scalar], where: str) ->
 def _check_training(suite: Suite, backends: Mapping[str, Provider]) -> None:
     names = {name: {param.name for param in cast(BackendSpec, one.spec).params} for name, one in backends.items()}
     for backend, given in suite.training.items():
-        known = names[backend] if backend in names else set().union(*names.values()) if backend == "" else None
-        if known is None:
-            continue  # of a back end that was filtered away
+        known = names.get(backend, set()) if backend else set().union(*names.values())
         for name in given:
             if name not in known:
                 raise UserError(f"[train{'.' + backend if backend else ''}]: unknown parameter {name!r}{nearest(name, known)}")
@@ -588,16 +588,20 @@ def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None
     if found := _first_not_ok(steps, results):
         return found
     for one in cell.compared:
-        if one.before not in results or one.after not in results:
-            return None, ""
         if results[one.step].facts.get("matched") == 0:
             return "no_op", f"{one.name}: it matched no layer"
+        if not (_ended_well(one.before, results) and _ended_well(one.after, results)):
+            continue  # an artifact between two passes need not exist for the last one to ship
         before, after = results[one.before].facts, results[one.after].facts
         if before.get("program") and before["program"] == after.get("program") and after["bytes"] > 0.99 * before["bytes"]:
             return "no_op", f"{one.name}: the artifact has the same constants and operators as without it"
     measured = [*(("latency", id_) for id_ in cell.latency), ("memory", cell.memory)]
     measured.append(("memory of the identity model", cell.floor_memory))
     return _first_not_ok([*cell.anchors, *measured], results) or ("ok", "")
+
+
+def _ended_well(id_: str, results: Mapping[str, StepResult]) -> bool:
+    return id_ in results and results[id_].outcome == "ok"
 
 
 def _first_not_ok(steps: Iterable[tuple[str, str]], results: Mapping[str, StepResult]) -> tuple[Outcome | None, str] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import itertools
 import json
 import os
 import selectors
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from benchmark import data, limits
 from benchmark.data import Prepared
-from benchmark.errors import UserError
+from benchmark.errors import UserError, one_line
 from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, judge, measure_digest, plan, plan_preparation
 from benchmark.registry import Registry
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
@@ -53,6 +54,9 @@ class Progress(Protocol):
 
     def finished(self, result: StepResult) -> None:
         """A step ended."""
+
+    def blocked(self, steps: int) -> None:
+        """A stage is over, and so many of its steps could not run, since one that they need did not end well."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,7 @@ class _Runner:
                         selector.register(child.pidfd, selectors.EVENT_READ)
                         children[child.pidfd] = child
                     if not children:
-                        break  # what is still waiting depends on a step that did not end well
+                        break
                     ready = {key.fd for key, _ in selector.select(_POLL)}
                     for pidfd, child in list(children.items()):
                         if pidfd in ready:
@@ -230,15 +234,17 @@ class _Runner:
             finally:
                 for child in children.values():
                     _kill(child)
+        if waiting:
+            self.progress.blocked(len(waiting))
 
     def _find_finished(self, steps: Iterable[Step]) -> None:
         known = self.store.results(step.id for step in steps)
         for step in steps:
             folder = self.layout.step(step.id)
-            if step.id not in known and (folder / "result.json").exists():
+            if step.id not in known and (result := _left_behind(folder)):
                 # It ended, but the host was killed before the store knew.
-                known[step.id] = StepResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
-                self.store.record(known[step.id], _arrays(folder))
+                self.store.record(result, _arrays(step, folder))
+                known[step.id] = result
         for result in known.values():
             if result.outcome in REUSABLE and self._is_there(result):
                 self.results[result.id] = result
@@ -340,10 +346,11 @@ class _Runner:
                 outcome, reason, seconds, peak, facts = (
                     told[key] for key in ("outcome", "reason", "seconds", "peak_memory", "facts")
                 )
-            except (OSError, ValueError, KeyError):
+            except (OSError, ValueError, KeyError, TypeError):
                 outcome, reason = self._without_result(child, code)
             if outcome == "ok":
                 outcome, reason, facts, arrays = self._accept(step, part, facts)
+            part.mkdir(exist_ok=True)  # a plugin may have removed it
             result = StepResult(
                 id=step.id,
                 kind=step.kind,
@@ -383,14 +390,13 @@ class _Runner:
         try:
             if step.kind in ("export", "identity") or step.settings.get("stage") == "artifact":
                 facts = {**facts, "artifact": self._take_artifact(step, part / "output")}
-            arrays = _arrays(part)
+            arrays = _arrays(step, part)
             if step.kind == "evaluate":
                 return self._score(step, facts, arrays)
             if step.kind == "prepare":
-                arrays, baselines = _baselines(part / "output", step.settings["spec"]["metrics"], len(facts["classes"]))
-                facts = {**facts, "baselines": baselines}
+                facts = {**facts, "baselines": _baselines(arrays, step.settings["spec"]["metrics"], len(facts["classes"]))}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            return "invalid", " ".join(str(error).split()), facts, {}
+            return "invalid", one_line(str(error)), facts, {}
         return "ok", "", facts, arrays
 
     def _take_artifact(self, step: Step, output: Path) -> str | None:
@@ -446,43 +452,55 @@ def _kill(child: _Child) -> None:
     os.close(child.pidfd)
 
 
-def _arrays(folder: Path) -> dict[str, NDArray[Any]]:
+def _left_behind(folder: Path) -> StepResult | None:
+    """The result in the folder of an ended step; None where there is none, or one that a power cut damaged."""
+    try:
+        return StepResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
+    """The arrays that the store keeps of an ended step. Of a prepared fold: labels and units, which only the host reads, and the
+    outputs of the baselines: the task's trivial predictor, and the constant one of the training classes' frequencies."""
     import numpy as np
 
+    if step.kind == "prepare":
+        output = folder / "output"
+        truth = data.load_truth(output)
+        arrays: dict[str, NDArray[Any]] = {
+            f"{split}_{name}": array for split, fields in truth.items() for name, array in fields.items()
+        }
+        share = np.bincount(data.load_split(output / data.FIT, "train").y, minlength=_classes(output))
+        for split, fields in truth.items():
+            constant = (share / share.sum()).astype(np.float32)
+            arrays[f"constant_{split}"] = np.tile(constant, (len(fields["y"]), 1))
+            trivial = output / data.BASELINES / f"trivial_{split}.npy"
+            if trivial.exists():
+                arrays[f"trivial_{split}"] = np.load(trivial)
+        return arrays
     if not (folder / "arrays.npz").exists():
         return {}
     with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
         return dict(stored)
 
 
-def _baselines(
-    folder: Path, metrics: Sequence[str], classes: int
-) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, Mapping[str, float | None]]]]:
-    """Labels, units and baseline outputs of a prepared fold, and the baselines' scores: the task's trivial predictor, and the
-    constant one that predicts the training classes' frequencies."""
-    import numpy as np
+def _classes(prepared: Path) -> int:
+    return len(data.load_info(prepared / data.FIT).classes)
 
+
+def _baselines(arrays: Mapping[str, NDArray[Any]], metrics: Sequence[str], classes: int) -> dict[str, Any]:
+    """Scores of the baselines: name -> split -> metric -> value. Raises ValueError where one gives invalid outputs."""
     from benchmark.measure import quality
 
-    truth = data.load_truth(folder)
-    arrays: dict[str, NDArray[Any]] = {
-        f"{split}_{name}": array for split, fields in truth.items() for name, array in fields.items()
-    }
-    trained_on = data.load_split(folder / data.FIT, "train").y
-    share = np.bincount(trained_on, minlength=classes) / len(trained_on)
     scores: dict[str, dict[str, Mapping[str, float | None]]] = {}
-    for split, fields in truth.items():
-        rows = len(fields["y"])
-        outputs = {"constant": np.tile(share.astype(np.float32), (rows, 1))}
-        trivial = folder / data.BASELINES / f"trivial_{split}.npy"
-        if trivial.exists():
-            outputs["trivial"] = np.load(trivial)
-        for name, out in outputs.items():
-            if reason := quality.check(out, rows, classes):
+    for name, split in itertools.product(("constant", "trivial"), ("validation", "test")):
+        if (outputs := arrays.get(f"{name}_{split}")) is not None:
+            y = arrays[f"{split}_y"]
+            if reason := quality.check(outputs, len(y), classes):
                 raise ValueError(f"{name} predictor, {split}: {reason}")
-            arrays[f"{name}_{split}"] = out
-            scores.setdefault(name, {})[split] = quality.evaluate(out, fields["y"], metrics, "probabilities").values
-    return arrays, scores
+            scores.setdefault(name, {})[split] = quality.evaluate(outputs, y, metrics, "probabilities").values
+    return scores
 
 
 def _describe(suite: Suite) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import limits
-from benchmark.errors import NotApplicable, UserError
+from benchmark.errors import NotApplicable, UserError, one_line
 
 _SAVING_SHARE = 0.1  # of the time limit, kept for saving what was trained
 _MEMORY_CALLS = 100
@@ -41,15 +41,15 @@ def main(job_file: str) -> int:
             _seed(step["settings"].get("seed", 0))
             result["facts"] = _RUN[step["kind"]](step, folder, started + step["seconds"] * (1 - _SAVING_SHARE))
         except NotApplicable as error:
-            result.update(outcome="skipped", reason=_one_line(str(error)) or "not applicable")
+            result.update(outcome="skipped", reason=one_line(str(error)) or "not applicable")
         except UserError as error:
-            result.update(outcome="failed", reason=_one_line(str(error)))
+            result.update(outcome="failed", reason=one_line(str(error)))
         except MemoryError as error:
             traceback.print_exc()
-            result.update(outcome="out_of_memory", reason=_one_line(f"MemoryError: {error}"))
+            result.update(outcome="out_of_memory", reason=one_line(f"MemoryError: {error}"))
         except Exception as error:  # a plugin may raise anything; the traceback goes to the log, the line into the row
             traceback.print_exc()
-            result.update(outcome="failed", reason=_one_line(f"{type(error).__name__}: {error}"))
+            result.update(outcome="failed", reason=_said(error))
         now = time.monotonic()
         result.update(seconds=now - started, peak_memory=limits.peak_memory())
         _write(folder / "worker.json", json.dumps(result, allow_nan=False))
@@ -59,8 +59,11 @@ def main(job_file: str) -> int:
     return 0
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:500]
+def _said(error: Exception) -> str:
+    try:
+        return one_line(f"{type(error).__name__}: {error}")
+    except Exception:  # its own __str__ may raise too
+        return type(error).__name__
 
 
 def _write(path: Path, text: str) -> None:
@@ -127,7 +130,12 @@ class _Journal:
             self.facts["compile_seconds"] = float(compile_seconds)
 
     def report(self, *, matched: int, changed: int, **claims: Any) -> None:
-        self.facts.update(matched=int(matched), changed=int(changed), claims=claims)
+        plain = {name: value.item() if hasattr(value, "item") else value for name, value in claims.items()}
+        try:
+            json.dumps(plain, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(f"report: claims must be finite numbers and texts, not {plain!r}") from None
+        self.facts.update(matched=int(matched), changed=int(changed), claims=plain)
 
 
 def _build(run: Callable[[Any, Any, Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any], Path, float], dict[str, Any]]:

@@ -111,7 +111,7 @@ def test_data_enters_all_but_preparing_and_the_identity_model(registry: Registry
         ({"backends": ("liner",)}, "unknown backend 'liner'; did you mean 'linear'?"),
         ({"folds": (25,)}, "task german-credit has no fold 25: it has 25, from 0 on"),
         ({"architectures": {"linear": ("rigde",)}}, "unknown architecture 'rigde' of linear; did you mean 'ridge'?"),
-        ({"training": {"": {"l3": 1.0}}}, "[train]: unknown parameter 'l3'; known: l2"),
+        ({"training": {"": {"update": 1}}}, "[train]: unknown parameter 'update'; did you mean 'updates'?"),
         ({"training": {"linear": {"l2": -1.0}}}, "[train] of linear: l2: -1.0 is below 0"),
         ({"recipes": (Recipe((parse_pass("keep-smallest"),)),)}, "unknown pass 'keep-smallest'; did you mean 'keep-largest'?"),
         ({"recipes": (Recipe((parse_pass("keep-largest(share=2)"),)),)}, "pass keep-largest: share: 2 is above 1"),
@@ -142,7 +142,7 @@ def test_a_missing_extra_is_a_skip_with_the_hint(registry: Registry) -> None:
     provider = dataclasses.replace(registry.backends["linear"], missing=("onnx",))
     lacking = dataclasses.replace(registry, backends={**registry.backends, "linear": provider})
     (cell,) = plan(suite(), lacking, PREPARED, MACHINE).cells
-    assert cell.skipped == "backend/linear needs onnx: pip install 'onnx'"
+    assert cell.skipped == "backend/linear needs onnx: pip install onnx"
 
 
 # The verdict

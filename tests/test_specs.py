@@ -215,4 +215,4 @@ def test_specs_are_frozen() -> None:
 
 
 def test_a_users_mistake_is_one_line_whatever_is_in_it() -> None:
-    assert str(UserError("no 'a\nb\r\nc\x85d\u2028e'  here")) == "no 'a b c d e'  here"
+    assert str(UserError("no 'a\nb\r\nc\x85d\u2028e'  here")) == "no 'a b c d e' here"

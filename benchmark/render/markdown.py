@@ -135,7 +135,7 @@ def _legend(suite: Mapping[str, Any]) -> str:
         if tier["latency_p90"] is not None:
             limits.append(f"p90 ≤ {tier['latency_p90'] * 1e3:g} ms")
         lines.append(f"tier {_escape(tier['name'])}: {', '.join(limits) or 'no limit'}")
-    return "\n".join(f"- {line}" for line in lines)
+    return "## How to read the tables\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def _number(value: float | None, form: str) -> str:

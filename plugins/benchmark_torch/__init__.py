@@ -1,0 +1,76 @@
+"""PyTorch as a back end, with its own passes.
+
+For a pass of one's own: ``load`` gives a checkpoint's ``torch.nn.Module``, ``fit`` trains it in place on a Context, ``predict``
+gives its logits, ``save`` writes a checkpoint::
+
+    class Pass:
+        def compress(self, context):
+            model = load(context.input)
+            ...
+            fit(model, context, share=0.5)
+            save(model, context.output)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
+
+if TYPE_CHECKING:
+    from benchmark_torch._train import fit, load, predict, save
+
+__all__ = ["fit", "load", "predict", "save"]
+
+_REQUIRES = {"torch": "torch", "onnxscript": "onnxscript", "onnx": "onnx", "numpy": "numpy", "benchmark_onnx": None}
+_FINETUNE = Param("finetune", 0.5, low=0.0)
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module("benchmark_torch._train"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@hookimpl
+def benchmark_backends() -> list[BackendSpec]:
+    return [
+        BackendSpec(
+            name="torch",
+            target="benchmark_torch._train:Torch",
+            summary="Small networks in PyTorch.",
+            architectures={"image": ("cnn",), "sequence": ("cnn1d",), "tabular": ("mlp",)},
+            exports=("onnx",),
+            output="logits",
+            params=(Param("updates", 1000, low=1), Param("batch", 64, low=1), Param("lr", 3e-3, low=0.0, scale="log")),
+            requires=_REQUIRES,
+            extra="torch",
+        )
+    ]
+
+
+@hookimpl
+def benchmark_compressors() -> list[CompressorSpec]:
+    return [
+        CompressorSpec(
+            name="narrow",
+            target="benchmark_torch._narrow:Narrow",
+            summary="A fresh network with fewer channels, trained as long as a reference and its fine-tuning together.",
+            stage="start",
+            backend="torch",
+            params=(Param("width", 0.5, low=0.05, high=1.0), _FINETUNE),
+            requires=_REQUIRES,
+            extra="torch",
+        ),
+        CompressorSpec(
+            name="prune-structured",
+            target="benchmark_torch._prune:PruneStructured",
+            summary="The channels with the smallest weights removed, the same share in each hidden layer, then fine-tuned.",
+            stage="model",
+            backend="torch",
+            params=(Param("sparsity", 0.5, low=0.0, high=0.95), _FINETUNE),
+            requires={**_REQUIRES, "torch_pruning": "torch-pruning"},
+            extra="torch",
+        ),
+    ]

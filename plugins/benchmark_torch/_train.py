@@ -1,0 +1,161 @@
+"""Training, prediction, checkpoints and export of PyTorch networks."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmark import Context
+from benchmark_torch._models import build
+
+Floats: TypeAlias = NDArray[np.float32]
+Loss: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+
+_WEIGHT_DECAY = 1e-2
+_WARM_UP = 0.05  # share of the updates
+_SCORINGS = 20
+_PATIENCE = 10  # scorings without a better one, after which training stops
+_ROWS = 256  # predicted at a time
+
+
+class Torch:
+    """The back end."""
+
+    def train(self, context: Context) -> None:
+        """Trains ``context.architecture`` from scratch and saves the best state by validation score."""
+        model = fresh(context)
+        fit(model, context)
+        save(model, context.output)
+
+    def export(self, context: Context, format: str) -> None:
+        """Writes the checkpoint ``context.input`` as ``model.onnx``: one input, one output of logits, any number of rows."""
+        from benchmark_torch._export import to_onnx  # a second of imports that training does not need
+
+        assert context.input is not None
+        torch.set_num_threads(context.threads)
+        onnx.save(to_onnx(load(context.input), context.task.input_shape), context.output / "model.onnx")
+
+
+def fresh(context: Context, width: float = 1.0) -> nn.Sequential:
+    """An untrained network of ``context.architecture`` for this task and seed, its hidden channels multiplied by ``width``."""
+    torch.manual_seed(context.seed)
+    return build(context.architecture, context.task.input_shape, len(context.task.classes), width)
+
+
+def fit(
+    model: nn.Module,
+    context: Context,
+    *,
+    share: float = 1.0,
+    loss: Loss | None = None,
+    after_step: Callable[[nn.Module], None] | None = None,
+) -> None:
+    """Trains ``model`` in place on ``context.train`` for ``share`` of ``context.training["updates"]`` updates, at least one.
+
+    AdamW (Loshchilov and Hutter, arXiv 1711.05101), a linear warm-up of 5 % of the updates, then a cosine to zero. About 20
+    times ``context.score`` judges the validation rows; the best state is what ``model`` ends with. Training ends sooner
+    after 10 scorings in a row without a better one (``early``), or when ``context.remaining()`` runs out (``deadline``).
+    Equal contexts give bit-equal models, unless a deadline struck.
+
+    ``loss(model, x, y)`` -> float32 (): the mean loss of a batch, instead of cross-entropy; x is float32 in the task's layout,
+    y int64 (N,), ``model`` is in training mode. ``after_step(model)`` may change weights in place after each update (to keep
+    a mask, for example).
+    """
+    torch.set_num_threads(context.threads)
+    torch.use_deterministic_algorithms(True)
+    # Filling new memory finds bugs in torch itself and takes a tenth of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # its stub lacks this name
+    torch.manual_seed(context.seed)  # of layers that draw, such as dropout
+    updates = max(1, round(share * int(context.training["updates"])))
+    # In memory: a data loader spends more time on a batch of this size than the network does.
+    x, y = torch.tensor(np.asarray(context.train.x)), torch.tensor(np.asarray(context.train.y))
+    loss = loss or _cross_entropy(context.task.class_weight)
+    # Channels last: an update of a two-dimensional network takes about a quarter less time, and no other one changes.
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+    optimizer = torch.optim.AdamW(model.parameters(), lr=float(context.training["lr"]), weight_decay=_WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _rate(done, updates))
+    interval = max(1, updates // _SCORINGS)
+    best, best_score, since_best, losses = copy.deepcopy(model.state_dict()), -math.inf, 0, list[float]()
+    for done, rows in zip(range(1, updates + 1), _batches(len(y), int(context.training["batch"]), context.seed), strict=False):
+        model.train()
+        optimizer.zero_grad()
+        value = loss(model, x[rows], y[rows])
+        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimizer.step()
+        schedule.step()
+        if after_step is not None:
+            after_step(model)
+        losses.append(value.item())
+        late = context.remaining() <= 0
+        if done % interval and done < updates and not late:
+            continue
+        score = context.score(predict(model, context.validation.x))
+        context.log(done, loss=math.fsum(losses) / len(losses), score=score)
+        losses.clear()
+        since_best += 1
+        if not score <= best_score:  # a score that is undefined (NaN) is no reason to keep an older state
+            best, best_score, since_best = copy.deepcopy(model.state_dict()), score, 0
+        if late or since_best == _PATIENCE:
+            break
+    model.load_state_dict(best)
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as above
+    model.eval()
+    stopped_by = "updates" if done == updates else "early" if since_best == _PATIENCE else "deadline"
+    context.trained(updates=done, stopped_by=stopped_by)
+
+
+def predict(model: nn.Module, x: Floats) -> Floats:
+    """Logits, float32 (N, K), for rows ``x`` in the task's layout, float32 (N, ...), N >= 1. Always in evaluation mode, and every
+    module of ``model`` is left in the mode it is in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    with torch.inference_mode():
+        outputs = torch.cat([model(part) for part in torch.split(torch.tensor(np.asarray(x)), _ROWS)])
+    for module in training:
+        module.training = True
+    return np.asarray(outputs.numpy(), np.float32)
+
+
+def save(model: nn.Module, folder: Path) -> None:
+    """Writes ``model`` as a checkpoint: ``model.pt``, the pickled module, and ``meta.json``."""
+    torch.save(model, folder / "model.pt")
+    meta = {"parameters": sum(one.numel() for one in model.parameters()), "torch": torch.__version__}
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> nn.Module:
+    """The model of a checkpoint, in evaluation mode. It is unpickled: load only what your own run wrote."""
+    model: nn.Module = torch.load(folder / "model.pt", weights_only=False)
+    return model.eval()
+
+
+def _cross_entropy(class_weight: tuple[float, ...] | None) -> Loss:
+    """Cross-entropy averaged over a batch, each row weighted by its class."""
+    weight = None if class_weight is None else torch.tensor(class_weight)
+    return lambda model, x, y: nn.functional.cross_entropy(model(x), y, weight=weight)
+
+
+def _rate(done: int, updates: int) -> float:
+    """The factor of the learning rate after ``done`` updates: linear up to 1, then a cosine down to 0 (arXiv 1608.03983)."""
+    warm_up = max(1, round(_WARM_UP * updates))
+    if done < warm_up:
+        return (done + 1) / warm_up
+    return (1 + math.cos(math.pi * (done - warm_up) / max(1, updates - warm_up))) / 2
+
+
+def _batches(rows: int, size: int, seed: int) -> Iterator[torch.Tensor]:
+    """Row numbers, without end: epoch after epoch in new random order, each without its last incomplete batch."""
+    generator = torch.Generator().manual_seed(seed)
+    size = min(size, rows)
+    while True:
+        yield from torch.split(torch.randperm(rows, generator=generator)[: rows - rows % size], size)

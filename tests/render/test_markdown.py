@@ -1,0 +1,329 @@
+"""The leaderboard as a reader sees it: odd names stay in their cells, nothing missing looks like a number, no cell disappears."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from benchmark.leaderboard import COLUMNS, Entry, Row, Table
+from benchmark.render.markdown import to_markdown
+
+SUITE: dict[str, Any] = {
+    "name": "edge",
+    "seeds": [0],
+    "folds": [0],
+    "build": {"cores": 1, "memory": 1024**3, "seconds": 60.0},
+    "measure": {"processes": 3, "rounds": 3, "calls": 100},
+    "tiers": [{"name": "S", "bytes": 65_536, "latency_p90": 0.001}, {"name": "any", "bytes": None, "latency_p90": None}],
+}
+HEADERS = ["back end", "model", "recipe", "score ↑ [95 %]", "val ↑", "bytes ↓", "size ÷ ↑", "MACs ↓"]
+HEADERS += ["p50 µs ↓", "p90 µs ↓", "time × ↓ [95 %]", "RSS MB ↓", "tiers"]
+
+
+def row(**values: Any) -> Row:
+    full = {
+        "task": "digits",
+        "fold": 0,
+        "backend": "torch",
+        "architecture": "cnn",
+        "recipe": "reference",
+        "runtime": "onnxruntime",
+        "seed": 0,
+        "outcome": "ok",
+        "reason": "",
+        "score": 0.81234,
+        "val_score": 0.83456,
+        "artifact_bytes": 12_345,
+        "size_ratio": 3.456,
+        "macs": 1_806_336,
+        "latency_p50_us": 30.04,
+        "latency_p90_us": 35.55,
+        "latency_ratio": 1.516,
+        "latency_ratio_low": 1.401,
+        "latency_ratio_high": 1.632,
+        "floor_us": 4.3,
+        "rss_bytes": 46_500_000,
+        "noisy": False,
+        "tiers": ["S"],
+        "cpu_model": "Some CPU @ 2.20GHz",
+    }
+    return {**dict.fromkeys(COLUMNS), **full, **values}
+
+
+def entry(*rows: Row, score: float | None = 0.81234, low: float | None = 0.75, high: float | None = 0.87) -> Entry:
+    return Entry(rows, score, low, high)
+
+
+def table(*entries: Entry, others: tuple[Row, ...] = (), **changes: Any) -> Table:
+    values: dict[str, Any] = {
+        "task": "digits",
+        "metric": "accuracy",
+        "unit": "patient",
+        "test_rows": 200,
+        "units": 120,
+        "entries": entries,
+        "others": others,
+        "baselines": {},
+    }
+    return Table(**{**values, **changes})
+
+
+def render(*tables: Table, suite: dict[str, Any] | None = None) -> str:
+    rows = [row for one in tables for entry in one.entries for row in entry.rows] + [row for one in tables for row in one.others]
+    return to_markdown(tables, rows, suite or SUITE)
+
+
+def parse(text: str) -> list[Token]:
+    """As GitHub reads it: CommonMark, tables and strike-through."""
+    return MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+
+
+def literal(token: Token) -> str:
+    """The text of a cell or line; fails where a part of it is not text but markup."""
+    assert token.children is not None
+    assert {child.type for child in token.children} <= {"text"}, token.content
+    return "".join(child.content for child in token.children)
+
+
+def cells(text: str) -> list[list[str]]:
+    """The body of the one table in a text."""
+    tokens = parse(text)
+    body = tokens[[token.type for token in tokens].index("tbody_open") :]
+    lines: list[list[str]] = []
+    for position, token in enumerate(body):
+        if token.type == "tr_open":
+            lines.append([])
+        elif token.type == "td_open":
+            lines[-1].append(literal(body[position + 1]))
+    return lines
+
+
+def items(text: str, after: str = "Not ranked:") -> list[str]:
+    """The points of the list below a line."""
+    tokens = parse(text)
+    start = [token.content for token in tokens].index(after)
+    end = next(i for i in range(start, len(tokens)) if tokens[i].type == "bullet_list_close")
+    return [literal(token) for token in tokens[start + 1 : end] if token.type == "inline"]
+
+
+def only(*rows: Row, **scores: Any) -> dict[str, str]:
+    """The one line of a table with one method."""
+    (line,) = cells(render(table(entry(*rows, **scores))))
+    return dict(zip(HEADERS, line, strict=True))
+
+
+def test_a_line_rounded() -> None:
+    assert only(row()) == {
+        "back end": "torch",
+        "model": "cnn",
+        "recipe": "reference",
+        "score ↑ [95 %]": "0.812 [0.750, 0.870]",
+        "val ↑": "0.835",
+        "bytes ↓": "12,345",
+        "size ÷ ↑": "3.46",
+        "MACs ↓": "1,806,336",
+        "p50 µs ↓": "30.0",
+        "p90 µs ↓": "35.5",
+        "time × ↓ [95 %]": "1.52 [1.40, 1.63]",  # slower than the reference, shown as it is
+        "RSS MB ↓": "46.5",
+        "tiers": "S",
+    }
+
+
+# Names
+
+ODD = [
+    "a|b",
+    "a||b",
+    r"a\|b",
+    r"a\b",
+    "back`tick`",
+    "*bold* __b__",
+    "_a_b_",
+    "<b>x</b>",
+    "[x](y)",
+    "![x](y)",
+    "a\nb",
+    " a \t b\r\n",
+]
+ODD += [
+    "~~gone~~",
+    "&lt;&amp;",
+    "$x$",
+    "naïve",
+    "剪枝",
+    "none",
+    "nan",
+    "NA",
+    "007",
+    "1e5",
+    "-",
+    "– ",
+    "# x",
+    "1. x",
+    ":---",
+    "\\",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_stay_in_their_cell(name: str) -> None:
+    shown = only(row(architecture=name, recipe=name, tiers=[name]))
+    assert (shown["model"], shown["recipe"], shown["tiers"]) == (" ".join(name.split()),) * 3
+    assert shown["p50 µs ↓"] == "30.0"
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_and_reasons_stay_in_their_line(name: str) -> None:
+    failed = row(recipe=name, outcome="failed", reason=name)
+    skipped = row(outcome="skipped", reason=name)
+    shown, clean = " ".join(f"torch cnn {name}, seed 0, fold 0".split()), " ".join(name.split())
+    assert items(render(table(others=(failed, skipped)))) == [f"{shown}: failed ({clean})", f"torch: 1 skipped ({clean})"]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.sampled_from("|\\`*_~<>[]()&;#$!\n"), max_size=20))
+def test_any_name_stays_in_its_cell(name: str) -> None:
+    assert only(row(recipe=name))["recipe"] == " ".join(name.split())
+
+
+def test_names_outside_tables_are_text_too() -> None:
+    text = render(table(entry(row(cpu_model="CPU_a_b *x* | y")), unit="re*c*ord"), suite={**SUITE, "tiers": [tier("a|b*c*")]})
+    lines = [literal(token).replace("\n", " ") for token in parse(text) if token.type == "inline" and "tier " in token.content]
+    assert lines == ["tier a|b*c*: no limit"]
+    assert r"Latency on CPU\_a\_b \*x\* \| y." in text
+    assert r"(120 re\*c\*ords)" in text
+
+
+def tier(name: str, bytes: int | None = None, latency_p90: float | None = None) -> dict[str, Any]:
+    return {"name": name, "bytes": bytes, "latency_p90": latency_p90}
+
+
+# Values
+
+MEASURED = {
+    "val_score": "val ↑",
+    "artifact_bytes": "bytes ↓",
+    "size_ratio": "size ÷ ↑",
+    "macs": "MACs ↓",
+    "latency_p50_us": "p50 µs ↓",
+    "latency_p90_us": "p90 µs ↓",
+    "latency_ratio": "time × ↓ [95 %]",
+    "rss_bytes": "RSS MB ↓",
+}
+
+
+@pytest.mark.parametrize("column", MEASURED)
+def test_a_missing_value_is_a_dash_and_zero_is_a_number(column: str) -> None:
+    interval = {"latency_ratio_low": None, "latency_ratio_high": None} if column == "latency_ratio" else {}
+    expected = only(row(**interval))
+    missing = only(row(**interval, **{column: None}, noisy=True))
+    assert missing[MEASURED[column]] == "–"
+    assert only(row(**interval, **{column: 0}))[MEASURED[column]].startswith("0")
+    others = [header for header in HEADERS if header not in (MEASURED[column], "p50 µs ↓")]
+    assert [missing[header] for header in others] == [expected[header] for header in others]
+
+
+def test_a_missing_score_or_tier_is_a_dash() -> None:
+    assert only(row(), score=None, low=None, high=None)["score ↑ [95 %]"] == "–"
+    assert only(row(), low=None, high=None)["score ↑ [95 %]"] == "0.812"
+    assert only(row(tiers=[]))["tiers"] == "–"
+
+
+@pytest.mark.parametrize(
+    ("floor", "expected"),
+    [(15.03, "(1.52 [1.40, 1.63])"), (15.02, "1.52 [1.40, 1.63]"), (4.3, "1.52 [1.40, 1.63]"), (None, "1.52 [1.40, 1.63]")],
+)
+def test_the_ratio_is_in_brackets_when_most_of_the_time_is_the_runtimes_own(floor: float | None, expected: str) -> None:
+    assert only(row(floor_us=floor))["time × ↓ [95 %]"] == expected
+
+
+def test_noisy_rows_are_marked() -> None:
+    assert only(row(noisy=True))["p50 µs ↓"] == "30.0 ~"
+    assert only(row(), row(seed=1, noisy=True))["p50 µs ↓"] == "30.0 ~"
+    assert only(row(noisy=True, latency_p50_us=None))["p50 µs ↓"] == "–"
+
+
+def test_several_seeds_are_one_line() -> None:
+    rows = (
+        row(val_score=0.8, artifact_bytes=100, latency_p50_us=10.0, tiers=["XS", "S"]),
+        row(seed=1, val_score=0.9, artifact_bytes=300, latency_p50_us=20.0, tiers=["S"]),
+        row(seed=2, val_score=0.7, artifact_bytes=200, latency_p50_us=90.0, tiers=["S", "XS"]),
+    )
+    shown = only(*rows)
+    assert (shown["val ↑"], shown["bytes ↓"], shown["p50 µs ↓"], shown["tiers"]) == ("0.800", "200", "20.0", "S")
+    assert only(*rows[:2], row(seed=2, artifact_bytes=None))["bytes ↓"] == "–"
+
+
+# What is not ranked
+
+
+def test_what_is_not_ranked_is_listed_with_its_reason() -> None:
+    others = (
+        row(recipe="prune", seed=0),
+        row(recipe="prune", seed=1, outcome="timeout", reason="prune: stopped after 60 s of wall time"),
+        row(backend="jax", architecture="", recipe="int8", outcome="no_op", reason="int8: it matched no layer"),
+        row(backend="sklearn", architecture="tree", recipe="prune", outcome="skipped", reason="no such pass for sklearn: prune"),
+        row(
+            backend="sklearn", architecture="forest", recipe="prune", outcome="skipped", reason="no such pass for sklearn: prune"
+        ),
+        row(
+            backend="sklearn", architecture="tree", recipe="narrow", outcome="skipped", reason="no such pass for sklearn: narrow"
+        ),
+        row(backend="jax", recipe="prune", outcome="skipped", reason="no such pass for sklearn: prune"),
+    )
+    assert items(render(table(entry(row()), others=others))) == [
+        "torch cnn prune, seed 0, fold 0: ok, but other seeds or folds of it are not",
+        "torch cnn prune, seed 1, fold 0: timeout (prune: stopped after 60 s of wall time)",
+        "jax int8, seed 0, fold 0: no_op (int8: it matched no layer)",
+        "sklearn: 2 skipped (no such pass for sklearn: prune)",
+        "sklearn: 1 skipped (no such pass for sklearn: narrow)",
+        "jax: 1 skipped (no such pass for sklearn: prune)",
+    ]
+
+
+def test_a_table_without_any_method_says_so() -> None:
+    text = render(table(others=(row(outcome="failed", reason="train: ValueError: x"),)))
+    assert "No method has finished all its cells." in text
+    assert "| back end" not in text
+    assert items(text) == ["torch cnn reference, seed 0, fold 0: failed (train: ValueError: x)"]
+
+
+def test_methods_keep_the_order_that_they_are_given_in() -> None:
+    entries = [entry(row(recipe=name), score=score) for name, score in (("b", 0.9), ("a", 0.8996), ("c", None))]
+    assert [line[2] for line in cells(render(table(*entries)))] == ["b", "a", "c"]
+
+
+# What stands around the tables
+
+
+def test_captions_say_what_the_numbers_are() -> None:
+    text = render(table(entry(row()), baselines={"constant": 0.7, "trivial": 0.75}), table(entry(row()), task="credit"))
+    assert text.startswith("# PocketBench: suite edge\n\n")
+    assert text.endswith("\n")
+    assert "Built within 60 s a step on 1 core(s), enforced; memory (1024 MiB) observed, not enforced." in text
+    assert "Latency on Some CPU @ 2.20GHz." in text
+    assert "One seed and one fold: a screening run." in text
+    assert "accuracy on 200 test rows (120 patients); seeds 0, folds 0. Best mean score first." in text
+    assert "Baselines, not ranked: trivial 0.750, constant 0.700." in text
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## digits",
+        "## credit",
+        "## How to read the tables",
+    ]
+    assert "- tier S: ≤ 64 KiB, p90 ≤ 1 ms\n- tier any: no limit\n" in text
+    assert "[95 %]: over the processes." in text
+
+
+def test_captions_of_a_run_with_one_process_and_several_seeds() -> None:
+    suite = {**SUITE, "seeds": [0, 1], "measure": {"processes": 1, "rounds": 1, "calls": 100}}
+    text = render(table(others=(row(outcome="skipped", reason="x", cpu_model=None),)), suite=suite)
+    assert "screening" not in text
+    assert "seeds 0, 1, folds 0." in text
+    assert "Latency on no machine yet." in text
+    assert "One process: no interval." in text

@@ -1,0 +1,162 @@
+"""Rows as CSV and JSON: every name and every bit of a number survives, and nothing is written that a strict reader refuses."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.leaderboard import COLUMNS, Row
+from benchmark.plan import Cell
+from benchmark.render.tabular import to_csv, to_json
+from benchmark.store import open_store
+
+NAMES = ["none", "None", "NA", "null", "nan", "NaN", "007", "1e5", "", "true", "-inf", "#N/A"]
+ODD = ["naïve ✓", "剪枝 8 ビット", "a,b;c\td", 'say "x"', "line 1\nline 2", "line 1\r\nline 2", "'", "=1+1", " padded ", "a\\b|c"]
+
+
+def row(**values: Any) -> Row:
+    return {**dict.fromkeys(COLUMNS), **values}
+
+
+def from_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+
+def from_json(text: str) -> list[dict[str, Any]]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    rows: list[dict[str, Any]] = json.loads(text, parse_constant=refuse)
+    return rows
+
+
+@pytest.mark.parametrize("names", [NAMES, ODD])
+def test_names_come_back_as_they_were(names: list[str]) -> None:
+    rows = [row(recipe=name, reason=name) for name in names]
+    assert [(one["recipe"], one["reason"]) for one in from_csv(to_csv(rows))] == [(name, name) for name in names]
+    assert [one["recipe"] for one in from_json(to_json(rows))] == names
+
+
+def test_names_come_back_through_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = [row(recipe=name, score=0.5 + i / 3) for i, name in enumerate(NAMES)]
+    frame = pandas.read_csv(io.StringIO(to_csv(rows), newline=""), keep_default_na=False, dtype={"recipe": str})
+    assert frame["recipe"].tolist() == NAMES
+    assert frame["score"].tolist() == [one["score"] for one in rows]
+    assert frame.groupby("recipe").size().to_dict() == dict.fromkeys(NAMES, 1)  # no baseline vanishes
+
+
+# Python's csv module does not quote a lone carriage return; no name or reason holds one, as they are made of one line.
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\r")), st.floats(allow_nan=False, allow_infinity=False))
+def test_any_text_and_number_come_back(text: str, number: float) -> None:
+    rows = [row(recipe=text, score=number), row(recipe="after")]
+    first, second = from_csv(to_csv(rows))
+    assert (first["recipe"], float(first["score"]), second["recipe"]) == (text, number, "after")
+    assert from_json(to_json(rows)) == rows
+
+
+def test_header_and_keys_are_the_columns_in_order() -> None:
+    assert to_csv([]) == ",".join(COLUMNS) + "\n"
+    assert from_json(to_json([])) == []
+    assert list(from_csv(to_csv([row()]))[0]) == list(COLUMNS)
+    assert list(from_json(to_json([row()]))[0]) == list(COLUMNS)
+
+
+def test_one_line_a_row() -> None:
+    rows = [row(recipe="a"), row(recipe="b")]
+    assert len(to_csv(rows).splitlines()) == 3
+    assert to_json(rows).splitlines()[1:3] == [json.dumps(rows[0]) + ",", json.dumps(rows[1])]
+
+
+def test_numbers_are_not_rounded_and_undefined_is_empty() -> None:
+    values = {
+        "score": 0.1 + 0.2,
+        "macs": 123_456_789_012,
+        "noisy": False,
+        "tiers": ["S", "M"],
+        "metrics": {"accuracy": 1 / 3, "roc_auc": None},
+        "latency_ratio": None,
+        "size_ratio": 1e-7,
+    }
+    (text,) = from_csv(to_csv([row(**values)]))
+    assert {name: text[name] for name in values} == {
+        "score": "0.30000000000000004",
+        "macs": "123456789012",
+        "noisy": "false",
+        "tiers": '["S", "M"]',
+        "metrics": '{"accuracy": 0.3333333333333333, "roc_auc": null}',
+        "latency_ratio": "",
+        "size_ratio": "1e-07",
+    }
+    (parsed,) = from_json(to_json([row(**values)]))
+    assert {name: parsed[name] for name in values} == values
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, {"accuracy": math.nan}, [1.0, math.inf]])
+def test_what_strict_readers_refuse_is_never_written(value: object) -> None:
+    for write in (to_csv, to_json):
+        with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+            write([row(score=value)])
+
+
+CELL = Cell(
+    suite="überblick-近",
+    task="crédit-信用",
+    modality="tabular",
+    metrics=("accuracy",),
+    margin=0.02,
+    unit="row",
+    fold=0,
+    backend="torch",
+    architecture="mlp",
+    recipe='prune(mode="né|é")',
+    runtime="onnxruntime",
+    seed=0,
+    output="logits",
+    skipped="pas de passe « é » — 無",
+)
+SUITE = {
+    "name": "s",
+    "seeds": [0],
+    "folds": [0],
+    "build": {"cores": 1, "memory": 1024**3, "seconds": 60.0},
+    "measure": {"processes": 1, "rounds": 1, "calls": 10},
+    "tiers": [],
+}
+LOCALES = {
+    "C": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    "latin": {"LC_ALL": "en_US.ISO-8859-1", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"},
+}
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_files_are_utf8_whatever_the_locale(tmp_path: Path, locale: str) -> None:
+    store = open_store(tmp_path / "store.sqlite")
+    store.set_meta("suite", SUITE)
+    store.replace_cells([dataclasses.asdict(CELL)])
+    store.close()
+    subprocess.run(
+        [sys.executable, "-m", "benchmark.render", str(tmp_path)], env={**os.environ, **LOCALES[locale]}, check=True, cwd=tmp_path
+    )
+    (from_text,) = from_csv((tmp_path / "rows.csv").read_bytes().decode("utf-8"))
+    (parsed,) = from_json((tmp_path / "rows.json").read_bytes().decode("utf-8"))
+    for name in ("suite", "task", "recipe"):
+        assert from_text[name] == parsed[name] == getattr(CELL, name)
+    assert (parsed["outcome"], parsed["reason"]) == ("skipped", CELL.skipped)
+    markdown = (tmp_path / "leaderboard.md").read_bytes().decode("utf-8")
+    assert "## crédit-信用" in markdown
+    assert "- torch: 1 skipped (pas de passe « é » — 無)" in markdown
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["leaderboard.md", "rows.csv", "rows.json", "store.sqlite"]
