@@ -73,6 +73,9 @@ def channels(count: int, width: float) -> int:
     return max(1, round(count * width))
 
 
+_POOLING: dict[str, list[Layer]] = {"cnn": [halve], "cnn1d": [halve, halve]}  # a window of a gesture is long: by 4
+
+
 def build(architecture: str, input_shape: tuple[int, ...], classes: int, seed: int, width: float = 1.0) -> Chain:
     """An untrained network, float32 (N, *input_shape) -> logits (N, classes), its hidden channels multiplied by ``width``.
 
@@ -86,9 +89,9 @@ def build(architecture: str, input_shape: tuple[int, ...], classes: int, seed: i
         if architecture == "mlp":
             layers += [_linear(inputs, outputs, rng), relu]
         else:
-            layers += [*_convolution(inputs, outputs, _KERNEL[architecture], rng), relu, halve]
+            layers += [*_convolution(inputs, outputs, _KERNEL[architecture], rng), relu, *_POOLING[architecture]]
     if architecture != "mlp":
-        layers[-1] = mean
+        layers[-len(_POOLING[architecture]) :] = [mean]
     return Chain([*layers, _linear(sizes[-1], classes, rng)])
 
 

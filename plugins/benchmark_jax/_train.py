@@ -27,7 +27,7 @@ Floats: TypeAlias = NDArray[np.float32]
 Loss: TypeAlias = Callable[[nnx.Module, jax.Array, jax.Array], jax.Array]
 AfterStep: TypeAlias = Callable[[nnx.Module], None]
 
-_WEIGHT_DECAY = 1e-2
+_WEIGHT_DECAY = 0.05
 _WARM_UP = 0.05  # share of the updates
 _SCORINGS = 20
 _PATIENCE = 10  # scorings without a better one, after which training stops

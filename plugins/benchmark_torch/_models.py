@@ -27,12 +27,12 @@ def build(architecture: str, input_shape: tuple[int, ...], classes: int, width: 
         if architecture == "cnn":
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
         elif architecture == "cnn1d":
-            layers += [nn.Conv1d(inputs, outputs, 5, padding=2, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(), nn.MaxPool1d(2)]
+            layers += [nn.Conv1d(inputs, outputs, 5, padding=2, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(), nn.MaxPool1d(4)]
         else:
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     # The mean over all that two poolings leave, by a window of its size: an adaptive pooling is exported as several operators.
     if architecture == "cnn":
         layers[-1:] = [nn.AvgPool2d((input_shape[1] // 4, input_shape[2] // 4)), nn.Flatten()]
     elif architecture == "cnn1d":
-        layers[-1:] = [nn.AvgPool1d(input_shape[1] // 4), nn.Flatten()]
+        layers[-1:] = [nn.AvgPool1d(input_shape[1] // 16), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))

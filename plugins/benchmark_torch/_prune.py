@@ -35,7 +35,7 @@ def prune(model: nn.Module, sparsity: float, input_shape: tuple[int, ...]) -> No
 
     Its outputs are those of the whole network with the removed channels' outputs set to zero. The output layer, the last one
     registered, keeps all its units. Which weights go together is torch-pruning's work (Fang et al., arXiv 2301.12900); where
-    layers share channels, as around a residual sum, the weights of one of them choose.
+    layers share channels, as around a residual sum, all lose the ones that it ranks last by one layer's weights.
     """
     weighted = _weighted(model)
     if len(weighted) < 2:

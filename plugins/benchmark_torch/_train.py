@@ -21,7 +21,7 @@ from benchmark_torch._models import build
 Floats: TypeAlias = NDArray[np.float32]
 Loss: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 
-_WEIGHT_DECAY = 1e-2
+_WEIGHT_DECAY = 0.05
 _WARM_UP = 0.05  # share of the updates
 _SCORINGS = 20
 _PATIENCE = 10  # scorings without a better one, after which training stops

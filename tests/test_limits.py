@@ -1,0 +1,155 @@
+"""Affinity, thread variables, peak memory and the host's death, each seen from real processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from benchmark import limits
+from benchmark.limits import HostClass
+
+MB = 1_000_000
+
+
+def python(code: str, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """What ``code`` prints in a fresh interpreter."""
+    run = subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=True, env=env)
+    return run.stdout.strip()
+
+
+# Cores and threads
+
+AFFINITY = "import os; print(*sorted(os.sched_getaffinity(0)))"
+
+
+def test_available_cores_are_sorted() -> None:
+    cores = limits.available_cores()
+    assert cores == sorted(os.sched_getaffinity(0))
+    assert cores
+
+
+def test_a_child_started_inside_runs_on_the_core_and_the_parent_moves_back() -> None:
+    before = os.sched_getaffinity(0)
+    for core in limits.available_cores()[:2]:
+        with limits.pinned([core]):
+            assert python(AFFINITY) == str(core)
+        assert os.sched_getaffinity(0) == before
+    assert python(AFFINITY) == " ".join(map(str, sorted(before)))
+
+
+def test_the_parent_moves_back_after_an_exception() -> None:
+    before = os.sched_getaffinity(0)
+    with pytest.raises(KeyError), limits.pinned([min(before)]):
+        raise KeyError
+    assert os.sched_getaffinity(0) == before
+
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
+
+
+def test_a_child_reads_the_thread_count_from_every_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")  # the user's own value must not reach a build
+    monkeypatch.setenv("PYTHONHASHSEED", "random")
+    monkeypatch.setenv("POCKETBENCH_TEST", "kept")
+    environment = limits.child_environment(3)
+    code = "import os, sys; print(*(os.environ[name] for name in sys.argv[1:]), sys.flags.utf8_mode)"
+    assert python(code, *THREADS, "PYTHONHASHSEED", "POCKETBENCH_TEST", env=environment) == "3 3 3 3 3 0 kept 1"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+# Memory
+
+
+def test_peak_memory_keeps_what_was_touched_and_freed() -> None:
+    code = """
+from benchmark.limits import peak_memory
+before = peak_memory()
+touched = bytearray(b"x") * 50_000_000
+del touched
+print(before, peak_memory())
+"""
+    before, after = map(int, python(code).split())
+    assert before > 1 * MB  # bytes, not KiB
+    assert 45 * MB < after - before < 100 * MB
+
+
+def test_a_child_does_not_start_at_its_parents_peak() -> None:
+    # Case M-08: by ru_maxrss a child of 33 MB was reported as 728 MB.
+    code = """
+import subprocess, sys
+from benchmark.limits import peak_memory
+held = bytearray(b"x") * 300_000_000
+child = [sys.executable, "-c", "from benchmark.limits import peak_memory; print(peak_memory())"]
+print(peak_memory(), subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True).stdout)
+"""
+    parent, child = map(int, python(code).split())
+    assert parent > 300 * MB
+    assert child < 100 * MB
+
+
+# The host's death
+
+HOST = """
+import subprocess, sys
+child = '''
+import os, sys, time
+from benchmark.limits import die_with_host
+die_with_host(int(sys.argv[1]))
+print("ready", flush=True)
+time.sleep(20)
+print("survived", flush=True)
+'''
+import os
+subprocess.run([sys.executable, "-c", child, str(os.getpid())])
+"""
+
+
+def test_a_child_ends_when_its_host_is_killed() -> None:
+    host = subprocess.Popen([sys.executable, "-c", HOST], stdout=subprocess.PIPE, text=True)
+    assert host.stdout is not None
+    assert host.stdout.readline() == "ready\n"
+    host.kill()
+    assert host.wait() == -signal.SIGKILL
+    assert host.stdout.read() == ""  # the pipe closes with the last process that holds it, which is the child
+    host.stdout.close()
+
+
+def test_a_child_whose_host_is_gone_already_ends_at_once() -> None:
+    code = "from benchmark.limits import die_with_host; die_with_host(0); print('survived')"
+    run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
+    assert (run.returncode, run.stdout) == (-signal.SIGKILL, "")
+
+
+# The class of the machine
+
+
+def test_the_host_class_is_the_same_in_every_process() -> None:
+    here = limits.host_class()
+    limits.host_class.cache_clear()
+    assert limits.host_class() == here
+    with limits.pinned(limits.available_cores()[:1]):  # a child's affinity is no part of the machine
+        assert python("from benchmark.limits import host_class; print(host_class().id)") == here.id
+    assert here.cpu_model
+    assert here.cpu_flags == tuple(sorted(here.cpu_flags))
+    assert here.cores >= len(limits.available_cores())
+
+
+def test_the_id_of_a_host_class_follows_every_field() -> None:
+    base = HostClass(cpu_model="A", cpu_flags=("avx2", "fma"), cores=4, memory_gib=16)
+    others = {
+        "cpu_model": "B",
+        "cpu_flags": ("avx2",),
+        "cores": 8,
+        "memory_gib": 15,
+    }
+    assert others.keys() == {field.name for field in dataclasses.fields(HostClass)}
+    ids = [base.id, *(HostClass(**{**dataclasses.asdict(base), name: value}).id for name, value in others.items())]
+    assert len(set(ids)) == 5
+    assert all(re.fullmatch("[0-9a-f]{12}", id_) for id_ in ids)
+    assert HostClass("A", ("avx2", "fma"), 4, 16).id == base.id
