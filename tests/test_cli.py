@@ -148,11 +148,17 @@ def mistake(run: subprocess.CompletedProcess[str]) -> str:
         (SUITE.replace("credit", "credits"), "suite small: unknown task 'german-credits'; did you mean 'german-credit'?"),
         (SUITE.replace("linear", "lineal"), "suite small: unknown backend 'lineal'; did you mean 'linear'?"),
         (SUITE + 'runtimes = ["onnx-runtime"]\n', "suite small: unknown runtime 'onnx-runtime'; did you mean 'onnxruntime'?"),
-        (SUITE + 'architectures = {linear = ["rigde"]}\n', "suite small: unknown architecture 'rigde' of linear; did you mean 'ridge'?"),
+        (
+            SUITE + 'architectures = {linear = ["rigde"]}\n',
+            "suite small: unknown architecture 'rigde' of linear; did you mean 'ridge'?",
+        ),
         (SUITE + "folds = [25]\n", "suite small: task german-credit has no fold 25: it has 25, from 0 on"),
         (SUITE + "[train]\nupdate = 1\n", "suite small: [train]: unknown parameter 'update'; did you mean 'updates'?"),
         (SUITE + "[train.linear]\nl2 = -1.0\n", "suite small: [train] of linear: l2: -1.0 is below 0"),
-        (SUITE + '[[recipe]]\npasses = ["keep-larges"]\n', "suite small: unknown pass 'keep-larges'; did you mean 'keep-largest'?"),
+        (
+            SUITE + '[[recipe]]\npasses = ["keep-larges"]\n',
+            "suite small: unknown pass 'keep-larges'; did you mean 'keep-largest'?",
+        ),
         (
             SUITE + '[[recipe]]\npasses = ["keep-largest(shar=0.1)"]\n',
             "suite small: pass keep-largest: unknown parameter 'shar'; did you mean 'share'?",
@@ -164,7 +170,7 @@ def mistake(run: subprocess.CompletedProcess[str]) -> str:
         ),
         (
             SUITE + '[[recipe]]\npasses = ["int8-static", "keep-largest"]\n',
-            "suite small: recipe int8-static + keep-largest: keep-largest works on a checkpoint, so it must come before passes on artifacts",
+            "suite small: recipe int8-static + keep-largest: keep-largest works on a checkpoint, so it must come before passes on artifacts",  # noqa: E501  # the exact line
         ),
         (SUITE + "[budget.build]\ncores = 1000\n", f"budget.build.cores is 1000, but there are {HERE} here"),
     ],

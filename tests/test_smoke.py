@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from benchmark.leaderboard import COLUMNS

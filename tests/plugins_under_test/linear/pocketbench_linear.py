@@ -62,7 +62,7 @@ class Linear:
 
         assert context.input is not None
         weights = np.load(context.input / "weights.npz")["weights"]
-        shape = ["N", *context.task.input_shape]
+        shape: list[str | int | None] = ["N", *context.task.input_shape]
         graph = helper.make_graph(
             [
                 helper.make_node("Flatten", ["input"], ["flat"]),
