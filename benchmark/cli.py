@@ -134,10 +134,10 @@ def _dry_run(suite: Suite, registry: Registry, folder: Path) -> int:
 
     layout = runner.Layout(folder)
     preparation = plan_preparation(suite, registry)
-    finished = runner.look_up(layout, {step.id: step for step in preparation.values()})
+    finished = runner.look_up(layout, preparation.values())
     known = runner.prepared_folds(preparation, finished)
     whole = plan(suite, registry, known, runner.machine())
-    finished = runner.look_up(layout, whole.steps)
+    finished = runner.look_up(layout, whole.steps.values())
     for cell in whole.cells:
         steps = cell.steps()
         missing = [id_ for id_ in steps if id_ not in finished]

@@ -59,14 +59,17 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
     for field in ("y", "units"):
         np.save(folder / TRUTH / f"test_{field}.npy", getattr(data.test, field))
     (folder / FIT / "task.json").write_text(json.dumps(dataclasses.asdict(info)), encoding="utf-8")
+    preprocessing = json.dumps(data.preprocessing, sort_keys=True, allow_nan=False)
+    (folder / "preprocessing.json").write_text(preprocessing, encoding="utf-8")
+    fingerprint = _fingerprint(splits, preprocessing)  # of what was written: trivial, a stranger's code, could change the arrays
     if hasattr(code, "trivial"):
         for name in ("validation", "test"):
             outputs = np.asarray(code.trivial(data.train, splits[name].x), np.float32)
+            if outputs.shape != (len(splits[name]), len(data.classes)) or not np.isfinite(outputs).all():
+                raise ValueError(f"task {spec.name}, {name}: trivial must give finite outputs of shape (rows, classes)")
             np.save(folder / BASELINES / f"trivial_{name}.npy", outputs)
-    preprocessing = json.dumps(data.preprocessing, sort_keys=True, allow_nan=False)
-    (folder / "preprocessing.json").write_text(preprocessing, encoding="utf-8")
     return Prepared(
-        fingerprint=_fingerprint(splits, preprocessing),
+        fingerprint=fingerprint,
         input_shape=info.input_shape,
         classes=info.classes,
         rows={name: len(split) for name, split in splits.items()},
@@ -103,7 +106,7 @@ def _fingerprint(splits: dict[str, Split], preprocessing: str) -> str:
 
 def read_verified(path: Path, sha256: str) -> bytes:
     """The content of a task's data file. Raises UserError, one line naming the file, what was expected and what was found,
-    where it is missing or damaged."""
+    where it is damaged, and what is the matter where it cannot be read."""
     try:
         content = path.read_bytes()
     except OSError as error:

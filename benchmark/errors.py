@@ -8,6 +8,15 @@ def one_line(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode().split())[:500]
 
 
+def described(error: BaseException) -> str:
+    """The type and message of a stranger's exception, whose own ``__str__`` may raise too, on one line."""
+    try:
+        text = one_line(str(error))
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class UserError(Exception):
     """The user's mistake: one line naming the file, key or name at fault. The command ends with exit code 2."""
 

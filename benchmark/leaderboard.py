@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmark import statistics
 from benchmark.measure import quality
-from benchmark.plan import Cell, judge, stored_cells
+from benchmark.plan import Cell, ended_well, judge, stored_cells
 from benchmark.specs import Output
-from benchmark.statistics import Scored
+from benchmark.statistics import Interval, Scored
 from benchmark.store import StepResult, Store
 from benchmark.suite import REFERENCE
 
@@ -32,7 +32,18 @@ COLUMNS = (
     *("floor_us", "first_call_ms", "load_ms", "rss_bytes", "floor_rss_bytes"),
     *("build_seconds", "total_build_seconds", "compile_seconds", "updates", "threads_observed", "noisy", "tiers", "limits"),
     "host_class",
-    *("cpu_model", "cpu_flags", "threads", "data_fingerprint", "artifact", "versions", "python", "git_commit", "finished_utc"),
+    *(
+        "claims",
+        "cpu_model",
+        "cpu_flags",
+        "threads",
+        "data_fingerprint",
+        "artifact",
+        "versions",
+        "python",
+        "git_commit",
+        "finished_utc",
+    ),
 )
 """The columns of rows.csv and rows.json, in order. Undefined values are None."""
 NOISY = 0.2
@@ -56,27 +67,25 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
     if cell.skipped:
         return row
     row |= _built(cell, results) | _provenance(cell, results, store)
-    if _ok(results, cell.inspect):
+    if ended_well(cell.inspect, results):
         row |= _sizes(cell, results)
-    if _ok(results, cell.evaluate):
+    if ended_well(cell.evaluate, results):
         row |= _scores(cell, results, store)
-    if cell.latency and all(_ok(results, id_) for id_ in cell.latency):
+    if cell.latency and all(ended_well(id_, results) for id_ in cell.latency):
         row |= _latencies(cell, results, store)
-    if _ok(results, cell.memory):
+    if ended_well(cell.memory, results):
         row["rss_bytes"] = results[cell.memory].facts["rss_bytes"]
-    if _ok(results, cell.floor_memory):
+    if ended_well(cell.floor_memory, results):
         row["floor_rss_bytes"] = results[cell.floor_memory].facts.get("rss_bytes")
     if outcome == "ok":
+        row["reason"] = _remarks(cell, results)
         row["tiers"] = [tier["name"] for tier in suite["tiers"] if _fits(row, tier)]
     return row
 
 
-def _ok(results: Mapping[str, StepResult], id_: str) -> bool:
-    return id_ in results and results[id_].outcome == "ok"
-
-
 def _built(cell: Cell, results: Mapping[str, StepResult]) -> Row:
     chain = [results[id_] for _, id_ in cell.chain if id_ in results]
+    charged = dict.fromkeys(id_ for _, id_ in (*cell.chain, *cell.teachers))
     shared = {id_ for _, id_ in cell.anchors} if cell.recipe != REFERENCE else set()
     stops = [one.facts["stopped_by"] for one in chain if "stopped_by" in one.facts]
     trained = [one.facts["updates"] for one in chain if "updates" in one.facts]
@@ -86,19 +95,10 @@ def _built(cell: Cell, results: Mapping[str, StepResult]) -> Row:
         "updates": sum(trained) if trained else None,
         "compile_seconds": sum(compiled) if compiled else None,
         "build_seconds": sum(one.seconds for one in chain if one.id not in shared),
-        "total_build_seconds": sum(one.seconds for one in _ancestors(chain, cell, results)),
+        "total_build_seconds": sum(results[id_].seconds for id_ in charged if id_ in results),
         "limits": _limits(chain),
+        "claims": _claims(cell, results),
     }
-
-
-def _ancestors(chain: Sequence[StepResult], cell: Cell, results: Mapping[str, StepResult]) -> list[StepResult]:
-    """The chain and every teacher that it used, each once."""
-    used = {one.id: one for one in chain}
-    teachers = {one.ingredients.get("inputs", {}).get("reference") for one in chain}
-    for _, id_ in cell.anchors:
-        if id_ in teachers and id_ in results:
-            used[id_] = results[id_]
-    return list(used.values())
 
 
 def _limits(chain: Iterable[StepResult]) -> Row:
@@ -112,9 +112,19 @@ def _limits(chain: Iterable[StepResult]) -> Row:
     return merged
 
 
+def _claims(cell: Cell, results: Mapping[str, StepResult]) -> Row | None:
+    """What each pass said of itself, by its name, from the second pass of a name on with its place in the chain."""
+    told: Row = {}
+    for place, (name, id_) in enumerate(cell.chain, 1):
+        facts = results[id_].facts if id_ in results else {}
+        if "matched" in facts:
+            told[f"{name} ({place})" if name in told else name] = {key: facts[key] for key in ("matched", "changed", "claims")}
+    return told or None
+
+
 def _sizes(cell: Cell, results: Mapping[str, StepResult]) -> Row:
     facts = results[cell.inspect].facts
-    reference = results[cell.reference_inspect].facts if _ok(results, cell.reference_inspect) else None
+    reference = results[cell.reference_inspect].facts if ended_well(cell.reference_inspect, results) else None
     return {
         "artifact": results[cell.chain[-1][1]].facts["artifact"],
         "artifact_bytes": facts["bytes"],
@@ -128,7 +138,7 @@ def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
     scores, metric = results[cell.evaluate].facts["scores"], cell.metrics[0]
     interval = statistics.score_interval([scored(cell, store)], metric)
     flips = None
-    if _ok(results, cell.reference_evaluate):
+    if ended_well(cell.reference_evaluate, results):
         own, reference = (quality.labels(store.array(id_, "test")) for id_ in (cell.evaluate, cell.reference_evaluate))
         flips = float(np.mean(own != reference))
     return {
@@ -139,6 +149,15 @@ def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
         "score_high": interval.high if interval else None,
         "flips": flips,
     }
+
+
+def _remarks(cell: Cell, results: Mapping[str, StepResult]) -> str:
+    """Why a score is undefined, or over how many of the classes it is a mean."""
+    scores, metric = results[cell.evaluate].facts["scores"], cell.metrics[0]
+    reasons = dict(scores["test"]["reasons"])
+    if metric in scores["validation"]["reasons"]:
+        reasons[f"validation {metric}"] = scores["validation"]["reasons"][metric]
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 
 def scored(cell: Cell, store: Store) -> Scored:
@@ -187,11 +206,9 @@ def _fits(row: Row, tier: Mapping[str, Any]) -> bool:
 
 
 def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
-    versions: dict[str, str] = {}
-    for id_ in cell.steps():
-        if id_ in results:
-            versions |= results[id_].facts["versions"]
-    last = max((results[id_] for id_ in cell.steps() if id_ in results), key=lambda one: one.finished_utc, default=None)
+    steps = [results[id_] for id_ in cell.steps() if id_ in results]
+    versions = {name: version for one in steps for name, version in one.facts["versions"].items()}
+    last = max(steps, key=lambda one: one.finished_utc, default=None)
     host = next((results[id_].ingredients["host_class"] for id_ in (cell.evaluate, *cell.latency) if id_ in results), None)
     machine = store.meta(f"host_class:{host}") if host else {}
     return {
@@ -201,20 +218,20 @@ def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> 
         "data_fingerprint": results[cell.prepare].facts.get("fingerprint") if cell.prepare in results else None,
         "versions": dict(sorted(versions.items())),
         "python": last.facts["python"] if last else None,
-        "git_commit": last.facts["git_commit"] or None if last else None,
+        "git_commit": " ".join(sorted({one.facts["git_commit"] for one in steps} - {""})) or None,
         "finished_utc": last.finished_utc if last else None,
     }
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method in a task's table: its rows over seeds and folds, the mean of their test scores and its interval by unit (None
-    where undefined)."""
+    """A method in a task's table: its rows over seeds and folds, the mean of their test scores and its interval by unit.
+    ``deviations``: as :func:`statistics.deviations` gives them, for more than one seed. None where undefined."""
 
     rows: tuple[Row, ...]
-    score: float | None
-    low: float | None
-    high: float | None
+    score: float | None = None
+    interval: Interval | None = None
+    deviations: tuple[float | None, float | None] | None = None
 
     def mean(self, column: str) -> float | None:
         """Mean of a column over the rows; None where any lacks it."""
@@ -230,13 +247,13 @@ class Entry:
 @dataclass(frozen=True)
 class Table:
     """A task's leaderboard. ``entries``: methods all of whose cells are ``ok``, best mean score first; ``others``: rows of the
-    methods of which a cell is not, in the grid's order. ``baselines``: name -> mean test score. ``units``: how many units the
-    test rows belong to, summed over folds."""
+    methods of which a cell is not, in the grid's order. ``baselines``: name -> mean test score. ``evaluations``: test rows of
+    each fold, summed over folds; ``units``: the distinct units that they belong to."""
 
     task: str
     metric: str
     unit: str
-    test_rows: int
+    evaluations: int
     units: int
     entries: tuple[Entry, ...]
     others: tuple[Row, ...]
@@ -259,30 +276,41 @@ def _table(task: str, methods: Sequence[Sequence[tuple[Cell, Row]]], store: Stor
         else:
             others.extend(row for _, row in method)
     first = methods[0][0][0]
-    prepared = {cell.fold: cell.prepare for method in methods for cell, _ in method if cell.prepare}
-    results = store.results(prepared.values())
-    done = [results[id_] for id_ in prepared.values() if _ok(results, id_)]
-    baselines: dict[str, list[float]] = defaultdict(list)
-    for result in done:
-        for name, scores in result.facts["baselines"].items():
-            if scores["test"][first.metrics[0]] is not None:
-                baselines[name].append(scores["test"][first.metrics[0]])
+    results = store.results({cell.prepare: None for method in methods for cell, _ in method})
+    folds = [id_ for id_ in results if ended_well(id_, results)]
+    units = [store.array(id_, "test_units") for id_ in folds]
     return Table(
         task=task,
         metric=first.metrics[0],
         unit=first.unit,
-        test_rows=sum(result.facts["rows"]["test"] for result in done),
-        units=sum(len(np.unique(store.array(result.id, "test_units"))) for result in done),
+        evaluations=sum(map(len, units)),
+        units=len(np.unique(np.concatenate(units))) if units else 0,
         entries=tuple(sorted(entries, key=lambda entry: -np.inf if entry.score is None else entry.score, reverse=True)),
         others=tuple(others),
-        baselines={name: float(np.mean(values)) for name, values in baselines.items()},
+        baselines=_baselines(folds, first.metrics[0], store),
     )
 
 
+def _baselines(folds: Collection[str], metric: str, store: Store) -> dict[str, float]:
+    """Mean test scores over prepared folds of the predictors to beat, without those that do not exist or are undefined."""
+    means = {}
+    for name in ("constant", "trivial"):
+        try:
+            outputs = [store.array(id_, f"{name}_test") for id_ in folds]
+        except KeyError:  # the task has no trivial predictor
+            continue
+        y = [store.array(id_, "test_y") for id_ in folds]
+        scores = [quality.score(*one, metric, "probabilities") for one in zip(outputs, y, strict=True)]
+        if scores and np.isfinite(scores).all():
+            means[name] = float(np.mean(scores))
+    return means
+
+
 def _entry(method: Sequence[tuple[Cell, Row]], store: Store) -> Entry:
-    scores = [row["score"] for _, row in method]
-    if any(score is None for score in scores):
-        return Entry(tuple(row for _, row in method), None, None, None)
-    interval = statistics.score_interval([scored(one, store) for one, _ in method], method[0][0].metrics[0])
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    return Entry(tuple(row for _, row in method), float(np.mean(scores)), low, high)
+    rows, scores = tuple(row for _, row in method), [row["score"] for _, row in method]
+    if None in scores:
+        return Entry(rows)
+    cells, metric = [scored(one, store) for one, _ in method], method[0][0].metrics[0]
+    interval = statistics.score_interval(cells, metric)
+    several = interval and len({cell.seed for cell in cells}) > 1
+    return Entry(rows, float(np.mean(scores)), interval, statistics.deviations(cells, metric) if several else None)

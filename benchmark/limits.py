@@ -54,15 +54,6 @@ def die_with_host(host: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def peak_memory() -> int:
-    """Peak resident bytes of this process. VmHWM, not ru_maxrss: a child's ru_maxrss starts at its parent's peak."""
-    with open("/proc/self/status", encoding="ascii") as status:
-        for line in status:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/self/status has no VmHWM")
-
-
 @dataclass(frozen=True)
 class HostClass:
     """The machine as far as latency and int8 arithmetic depend on it. Rows of two classes never mix."""

@@ -60,8 +60,9 @@ class Compared:
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the grid. ``chain``: (name in reasons, step id) from training to the artifact. ``anchors``: likewise, what the
-    latency is compared with. A cell that cannot run has ``skipped``, the reason, and no steps."""
+    """One row of the grid. ``chain``: (name in reasons, step id) from training to the artifact. ``teachers``: likewise, the
+    reference's steps that a pass of it used and that are not in the chain. ``anchors``: what the latency is compared with. A cell
+    that cannot run has ``skipped``, the reason, and no steps."""
 
     suite: str
     task: str
@@ -79,6 +80,7 @@ class Cell:
     skipped: str = ""
     prepare: str = ""
     chain: tuple[tuple[str, str], ...] = ()
+    teachers: tuple[tuple[str, str], ...] = ()
     compared: tuple[Compared, ...] = ()
     anchors: tuple[tuple[str, str], ...] = ()
     inspect: str = ""
@@ -97,7 +99,7 @@ class Cell:
 
     def steps(self) -> tuple[str, ...]:
         """Ids of all steps that the row is made of."""
-        ids = [self.prepare, *(id_ for _, id_ in (*self.chain, *self.anchors)), self.inspect, self.evaluate]
+        ids = [self.prepare, *(id_ for _, id_ in (*self.chain, *self.teachers, *self.anchors)), self.inspect, self.evaluate]
         ids += [*self.latency, self.memory, self.floor_memory, self.reference_inspect, self.reference_evaluate]
         ids += [id_ for one in self.compared for id_ in (one.before, one.after)]
         return tuple(id_ for id_ in dict.fromkeys(ids) if id_)
@@ -345,6 +347,9 @@ class _Branch:
             artifact = self._pass(call, provider, names, {"input": before}, reference)
             chain.append((call.name, artifact))
             compared.append(Compared(call.name, artifact, inspected, self._inspect(artifact, names)))
+        taught = [cast(CompressorSpec, provider.spec).stage for _, provider in passes if _taught(provider)]
+        teachers = [("reference: train", train)] if taught else []
+        teachers += [("reference: export", reference)] if "artifact" in taught else []
         identity = self._identity(runtime)
         measure = self.planner.suite.measure
         inputs = {"artifact": artifact, "anchor": reference, "floor": identity, "data": self.prepare.id}
@@ -352,6 +357,7 @@ class _Branch:
             empty,
             prepare=self.prepare.id,
             chain=tuple(chain),
+            teachers=tuple(one for one in teachers if one[1] not in dict(chain).values()),
             compared=tuple(compared),
             anchors=(("reference: train", train), ("reference: export", reference), ("identity model", identity)),
             inspect=self._inspect(artifact, names),
@@ -497,6 +503,10 @@ class _Branch:
         )
 
 
+def _taught(provider: Provider) -> bool:
+    return cast(CompressorSpec, provider.spec).uses_reference
+
+
 def _step(
     kind: StepKind,
     label: str,
@@ -572,7 +582,7 @@ def stored_cells(store: Store) -> list[Cell]:
             **{
                 **values,
                 **{key: tuple(values[key]) for key in ("metrics", "latency")},
-                **{key: tuple(map(tuple, values[key])) for key in ("chain", "anchors")},
+                **{key: tuple(map(tuple, values[key])) for key in ("chain", "teachers", "anchors")},
                 "compared": tuple(Compared(**one) for one in values["compared"]),
             }
         )
@@ -584,13 +594,13 @@ def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None
     """The outcome of a cell and its reason, from the results of its steps; (None, "") while a step is still to run."""
     if cell.skipped:
         return "skipped", cell.skipped
-    steps = [("prepare", cell.prepare), *cell.chain, ("inspect", cell.inspect), ("evaluate", cell.evaluate)]
+    steps = [("prepare", cell.prepare), *cell.teachers, *cell.chain, ("inspect", cell.inspect), ("evaluate", cell.evaluate)]
     if found := _first_not_ok(steps, results):
         return found
     for one in cell.compared:
         if results[one.step].facts.get("matched") == 0:
             return "no_op", f"{one.name}: it matched no layer"
-        if not (_ended_well(one.before, results) and _ended_well(one.after, results)):
+        if not (ended_well(one.before, results) and ended_well(one.after, results)):
             continue  # an artifact between two passes need not exist for the last one to ship
         before, after = results[one.before].facts, results[one.after].facts
         if before.get("program") and before["program"] == after.get("program") and after["bytes"] > 0.99 * before["bytes"]:
@@ -600,7 +610,8 @@ def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None
     return _first_not_ok([*cell.anchors, *measured], results) or ("ok", "")
 
 
-def _ended_well(id_: str, results: Mapping[str, StepResult]) -> bool:
+def ended_well(id_: str, results: Mapping[str, StepResult]) -> bool:
+    """Whether a step is among the results with outcome ``ok``."""
     return id_ in results and results[id_].outcome == "ok"
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, cast
 import pluggy
 
 from benchmark import hookspecs
-from benchmark.errors import UserError
+from benchmark.errors import UserError, described
 from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, Spec, TaskSpec
 
 Kind: TypeAlias = Literal["task", "backend", "compressor", "runtime"]
@@ -133,7 +133,7 @@ def discover() -> Registry:
         try:
             specs = list(_specs(point))
         except (Exception, SystemExit) as error:  # whatever a stranger's module does at import is its own failure, not ours
-            broken.append(Broken(point.name, name, version, _one_line(error)))
+            broken.append(Broken(point.name, name, version, described(error)))
             continue
         for kind, spec in specs:
             for module in spec.requires:
@@ -185,11 +185,6 @@ def _specs(point: importlib.metadata.EntryPoint) -> Iterable[tuple[Kind, Spec]]:
             if importlib.util.find_spec(_package(spec)) is None:
                 raise ValueError(f"{spec.name}: target {spec.target!r}: there is no package {_package(spec)!r}")
             yield kind, spec
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _package(spec: Spec) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import itertools
 import json
 import os
 import selectors
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     """Outcome, reason, facts and arrays of a step."""
 
 _POLL = 0.1  # seconds between looks at whether a job has gone on to its next step
-_BATCH_LIMIT = 0.01  # share of labels that may change between batch 1 and batch 32
 
 
 class Progress(Protocol):
@@ -95,8 +93,6 @@ def locked(layout: Layout) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"results folder {layout.root}: another run is using it") from None
-        for left in (layout.root / "steps").glob("*.part"):  # of a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
         yield
 
 
@@ -126,15 +122,44 @@ def run(
             store.close()
 
 
-def look_up(layout: Layout, steps: Mapping[str, Step]) -> dict[str, StepResult]:
-    """The reusable results of ``steps`` in a results folder, without touching it; empty where there is none."""
+def look_up(layout: Layout, steps: Iterable[Step]) -> dict[str, StepResult]:
+    """The results among ``steps`` that a run would reuse, without touching the folder; empty where there is none."""
     if not layout.store.exists():
         return {}
     store = open_store(layout.store)
     try:
-        return {id_: result for id_, result in store.results(steps).items() if result.outcome in REUSABLE}
+        return _reusable(layout, store, steps, {})
     finally:
         store.close()
+
+
+def _reusable(layout: Layout, store: Store, steps: Iterable[Step], reused: Mapping[str, StepResult]) -> dict[str, StepResult]:
+    """``reused`` and the finished ones among ``steps``, which come after their inputs. What was made from a product that has to
+    be made again is no longer its result, though the id is the same: a training that its deadline stopped ends differently.
+    Data is exempt: its fingerprint is part of the ids."""
+    steps = [step for step in steps if step.id not in reused]
+    known, found = store.results(step.id for step in steps), dict(reused)
+    for step in steps:
+        result = known.get(step.id)
+        made_from = [id_ for role, id_ in step.inputs.items() if role != "data"]
+        if result and result.outcome in REUSABLE and all(id_ in found for id_ in made_from) and _is_there(layout, result):
+            found[step.id] = result
+    return found
+
+
+def _is_there(layout: Layout, result: StepResult) -> bool:
+    """Whether what the step made is still on disk, an artifact with the very bytes."""
+    digest = result.facts.get("artifact")
+    return _holds(layout.artifact(digest), digest) if digest else layout.step(result.id).exists()
+
+
+def _holds(artifact: Path, digest: str) -> bool:
+    from benchmark.measure import size
+
+    try:
+        return size.artifact_digest(artifact) == digest
+    except (OSError, ValueError):
+        return False
 
 
 def prepared_folds(
@@ -167,6 +192,17 @@ class _Child:
     timed_out: bool = False
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What a worker told of a step. ``observed``: ``seconds``, ``memory`` (bytes), ``cores``. ``ended``: seconds since 1970."""
+
+    outcome: Outcome
+    reason: str
+    facts: dict[str, Any]
+    observed: Mapping[str, Any]
+    ended: float
+
+
 @dataclass
 class _Runner:
     suite: Suite
@@ -176,6 +212,7 @@ class _Runner:
     fresh: bool
     jobs: int
     results: dict[str, StepResult] = field(default_factory=dict)
+    reused: dict[str, StepResult] = field(default_factory=dict)
     steps_run: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -190,6 +227,8 @@ class _Runner:
         self.store.replace_cells(dataclasses.asdict(cell) for cell in whole.cells)
         self._stage("build", {id_: step for id_, step in whole.steps.items() if step.kind not in MEASURED}, self.jobs)
         self._stage("measure", self._worth_measuring(whole), 1)
+        for left in (self.layout.root / "steps").glob("*.part"):  # of killed runs, of steps that no plan has any more
+            shutil.rmtree(left, ignore_errors=True)
         ended = [(cell, *judge(cell, self.results)) for cell in whole.cells]
         return Ended([(cell, outcome or "no_result", reason) for cell, outcome, reason in ended], self.steps_run)
 
@@ -202,8 +241,13 @@ class _Runner:
     # One stage
 
     def _stage(self, name: str, steps: Mapping[str, Step], jobs: int) -> None:
-        if not self.fresh:
-            self._find_finished(steps.values())
+        unknown = [step for step in steps.values() if step.id not in self.results]
+        if self.fresh:
+            self._forget(unknown)
+        else:
+            self._recover(unknown)
+            self.reused = _reusable(self.layout, self.store, unknown, self.reused)
+            self.results |= self.reused
         waiting = {id_: step for id_, step in steps.items() if id_ not in self.results}
         self.progress.stage(name, len(waiting), len(steps) - len(waiting))
         cores = limits.available_cores()
@@ -237,22 +281,23 @@ class _Runner:
         if waiting:
             self.progress.blocked(len(waiting))
 
-    def _find_finished(self, steps: Iterable[Step]) -> None:
+    def _forget(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            for folder in (self.layout.part(step.id), self.layout.step(step.id)):
+                shutil.rmtree(folder, ignore_errors=True)
+        self.store.forget([step.id for step in steps])
+
+    def _recover(self, steps: Sequence[Step]) -> None:
+        """Records steps that had ended when the host was killed, before the store knew."""
         known = self.store.results(step.id for step in steps)
         for step in steps:
-            folder = self.layout.step(step.id)
-            if step.id not in known and (result := _left_behind(folder)):
-                # It ended, but the host was killed before the store knew.
-                self.store.record(result, _arrays(step, folder))
-                known[step.id] = result
-        for result in known.values():
-            if result.outcome in REUSABLE and self._is_there(result):
-                self.results[result.id] = result
-
-    def _is_there(self, result: StepResult) -> bool:
-        """Whether what the step made is still on disk."""
-        digest = result.facts.get("artifact")
-        return (self.layout.artifact(digest) if digest else self.layout.step(result.id)).exists()
+            if step.id in known and known[step.id].outcome in REUSABLE:
+                continue
+            folder, part = self.layout.step(step.id), self.layout.part(step.id)
+            if (result := _left_behind(folder)) and result.outcome in REUSABLE:
+                self.store.record(result, _arrays(step, folder) if result.outcome == "ok" else {})
+            elif (told := _told(part)) and told.outcome in REUSABLE:
+                self._conclude(step, told)
 
     def _next_job(self, waiting: Mapping[str, Step]) -> list[Step] | None:
         """The first waiting step that can start, and the steps that ride in its job."""
@@ -335,55 +380,58 @@ class _Runner:
     def _end(self, child: _Child) -> list[Step]:
         """Records the steps of a job that has ended; returns those it did not come to although they still can run."""
         _kill(child)
-        code = child.process.returncode
         for position, step in enumerate(child.steps):
-            part = self.layout.part(step.id)
-            facts: dict[str, Any] = {}
-            arrays: dict[str, NDArray[Any]] = {}
-            seconds, peak = time.monotonic() - child.since, None
-            try:
-                told = json.loads((part / "worker.json").read_text(encoding="utf-8"))
-                outcome, reason, seconds, peak, facts = (
-                    told[key] for key in ("outcome", "reason", "seconds", "peak_memory", "facts")
-                )
-            except (OSError, ValueError, KeyError, TypeError):
-                outcome, reason = self._without_result(child, code)
-            if outcome == "ok":
-                outcome, reason, facts, arrays = self._accept(step, part, facts)
-            part.mkdir(exist_ok=True)  # a plugin may have removed it
-            result = StepResult(
-                id=step.id,
-                kind=step.kind,
-                label=step.label,
-                outcome=outcome,
-                reason=reason,
-                seconds=seconds,
-                finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-                facts={**facts, "versions": dict(step.versions), **self.provenance},
-                limits=self._evidence(child, seconds, peak),
-                ingredients=step.ingredients,
-            )
-            (part / "result.json").write_text(result.to_json(), encoding="utf-8")
-            final = self.layout.step(step.id)
-            shutil.rmtree(final, ignore_errors=True)
-            part.rename(final)
-            self.store.record(result, arrays)
+            told = _told(self.layout.part(step.id)) or self._without_result(child)
+            result = self._conclude(step, told)
             self.results[step.id] = result
             self.steps_run += 1
             self.progress.finished(result)
-            if outcome != "ok":
-                for late in child.steps[position + 1 :]:
-                    shutil.rmtree(self.layout.part(late.id), ignore_errors=True)
-                return child.steps[position + 1 :]
+            if result.outcome != "ok":
+                late = child.steps[position + 1 :]
+                for step in late:
+                    shutil.rmtree(self.layout.part(step.id), ignore_errors=True)
+                return late
         return []
 
-    def _without_result(self, child: _Child, code: int) -> tuple[Outcome, str]:
+    def _conclude(self, step: Step, told: _Told) -> StepResult:
+        """Looks at what an ended step left, gives its folder the final name and records it."""
+        part, final = self.layout.part(step.id), self.layout.step(step.id)
+        outcome, reason, facts, arrays = told.outcome, told.reason, told.facts, dict[str, Any]()
+        if told.observed["seconds"] > self.suite.build.seconds and outcome == "ok":
+            outcome, reason = "timeout", f"ended after {told.observed['seconds']:.1f} s of {self.suite.build.seconds:g}"
+        if outcome == "ok":
+            outcome, reason, facts, arrays = self._accept(step, part, facts)
+        part.mkdir(exist_ok=True)  # a plugin may have removed it
+        result = StepResult(
+            id=step.id,
+            kind=step.kind,
+            label=step.label,
+            outcome=outcome,
+            reason=reason,
+            seconds=told.observed["seconds"],
+            finished_utc=datetime.fromtimestamp(told.ended, UTC).isoformat(timespec="seconds"),
+            facts={**facts, "versions": dict(step.versions), **self.provenance},
+            limits=self._evidence(told.observed),
+            ingredients=step.ingredients,
+        )
+        (part / "result.json").write_text(result.to_json(), encoding="utf-8")
+        shutil.rmtree(final, ignore_errors=True)
+        part.rename(final)
+        self.store.record(result, arrays)
+        return result
+
+    def _without_result(self, child: _Child) -> _Told:
+        """What is to be said of a step whose job ended before it had a result."""
+        code = child.process.returncode
+        outcome: Outcome = "no_result"
+        reason = f"ended with exit code {code} and left no result"
         if child.timed_out:
-            return "timeout", f"stopped after {self.suite.build.seconds:g} s of wall time"
-        if code < 0:
+            outcome, reason = "timeout", f"stopped after {self.suite.build.seconds:g} s of wall time"
+        elif code < 0:
             name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-            return "crashed", f"killed by {name}"
-        return "no_result", f"ended with exit code {code} and left no result"
+            outcome, reason = "crashed", f"killed by {name}"
+        observed = {"seconds": time.monotonic() - child.since, "memory": None, "cores": None}
+        return _Told(outcome, reason, {}, observed, time.time())
 
     def _accept(self, step: Step, part: Path, facts: dict[str, Any]) -> Accepted:
         """Looks at what an ended step left: files become an artifact, outputs are scored. All of it is a stranger's word."""
@@ -393,8 +441,6 @@ class _Runner:
             arrays = _arrays(step, part)
             if step.kind == "evaluate":
                 return self._score(step, facts, arrays)
-            if step.kind == "prepare":
-                facts = {**facts, "baselines": _baselines(arrays, step.settings["spec"]["metrics"], len(facts["classes"]))}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             return "invalid", one_line(str(error)), facts, {}
         return "ok", "", facts, arrays
@@ -406,14 +452,15 @@ class _Runner:
             return None
         digest = size.artifact_digest(output)
         final = self.layout.artifact(digest)
-        if final.exists():
+        if _holds(final, digest):
             shutil.rmtree(output)
         else:
+            shutil.rmtree(final, ignore_errors=True)  # there may be one that somebody has changed
             output.rename(final)
         return digest
 
     def _score(self, step: Step, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Accepted:
-        from benchmark.measure import quality
+        from benchmark.measure import outputs, quality
 
         prepare = self.results[step.inputs["data"]]
         scores: dict[str, Any] = {}
@@ -424,20 +471,17 @@ class _Runner:
             result = quality.evaluate(arrays[split], y, step.settings["metrics"], step.settings["output_kind"])
             scores[split] = {"values": result.values, "reasons": result.reasons}
         facts = {**facts, "scores": scores}
-        if not facts["repeatable"]:
-            return "invalid", "a second pass over the same rows gave other outputs", facts, arrays
-        if facts["batch_label_changes"] > _BATCH_LIMIT * facts["batch_rows"]:
-            reason = f"labels of {facts['batch_label_changes']} of {facts['batch_rows']} rows change between batch 1 and 32"
-            return "invalid", reason, facts, arrays
-        return "ok", "", facts, arrays
+        reason = outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"])
+        return ("invalid" if reason else "ok"), reason, facts, arrays
 
-    def _evidence(self, child: _Child, seconds: float, peak: int | None) -> dict[str, Any]:
+    def _evidence(self, observed: Mapping[str, Any]) -> dict[str, Any]:
         build = self.suite.build
-        return {
-            "cores": {"limit": build.cores, "mechanism": "affinity", "observed": len(child.cores)},
-            "seconds": {"limit": build.seconds, "mechanism": "wall clock of the host", "observed": seconds},
-            "memory": {"limit": build.memory, "mechanism": "not enforced here", "observed": peak},
-        }
+        enforced = (
+            ("cores", build.cores, "affinity"),
+            ("seconds", build.seconds, "wall clock of the host"),
+            ("memory", build.memory, "not enforced here"),
+        )
+        return {name: {"limit": limit, "mechanism": how, "observed": observed[name]} for name, limit, how in enforced}
 
 
 def _kill_group(child: _Child) -> None:
@@ -457,6 +501,16 @@ def _left_behind(folder: Path) -> StepResult | None:
     try:
         return StepResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
+        return None
+
+
+def _told(part: Path) -> _Told | None:
+    """What the worker told of the step that works in this folder; None where it has not come to the end."""
+    path = part / "worker.json"
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return _Told(told["outcome"], told["reason"], told["facts"], told["observed"], path.stat().st_mtime)
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -489,20 +543,6 @@ def _classes(prepared: Path) -> int:
     return len(data.load_info(prepared / data.FIT).classes)
 
 
-def _baselines(arrays: Mapping[str, NDArray[Any]], metrics: Sequence[str], classes: int) -> dict[str, Any]:
-    """Scores of the baselines: name -> split -> metric -> value. Raises ValueError where one gives invalid outputs."""
-    from benchmark.measure import quality
-
-    scores: dict[str, dict[str, Mapping[str, float | None]]] = {}
-    for name, split in itertools.product(("constant", "trivial"), ("validation", "test")):
-        if (outputs := arrays.get(f"{name}_{split}")) is not None:
-            y = arrays[f"{split}_y"]
-            if reason := quality.check(outputs, len(y), classes):
-                raise ValueError(f"{name} predictor, {split}: {reason}")
-            scores.setdefault(name, {})[split] = quality.evaluate(outputs, y, metrics, "probabilities").values
-    return scores
-
-
 def _describe(suite: Suite) -> dict[str, Any]:
     """What tables need to know of the suite."""
     return {
@@ -516,14 +556,12 @@ def _describe(suite: Suite) -> dict[str, Any]:
 
 
 def _git_commit() -> str:
-    """The commit of the checkout that the host runs from; empty outside one."""
+    """The commit of the checkout that the host runs from, ``-dirty`` where files differ from it; empty outside one, also where
+    the host merely lies in a folder of somebody else's repository."""
+    here = Path(__file__)
     try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
+        subprocess.run(["git", "ls-files", "--error-unmatch", here.name], cwd=here.parent, capture_output=True, check=True)
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, cwd=here.parent, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""

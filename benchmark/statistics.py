@@ -29,6 +29,8 @@ _Statistic: TypeAlias = Callable[[Doubles], Doubles]  # row weights (draws, N) -
 
 MIN_SEEDS = 5
 """With fewer training seeds a fold, an interval says nothing of the variation between seeds."""
+MIN_UNITS = 10
+"""With fewer units, an interval is conditional on them."""
 _BLOCK = 100  # draws computed at once: bounds the memory at 100 float64 a row
 
 
@@ -65,8 +67,8 @@ class Scored:
 @dataclass(frozen=True)
 class Interval:
     """``low``, ``high``: the ends. ``draws``: those used; ``dropped``: those in which the metric was undefined. ``units``: how
-    many were resampled; below 10 the interval is conditional on them. ``over_seeds``: training seeds were resampled too, else
-    it is conditional on the trained models."""
+    many were resampled; below :data:`MIN_UNITS` the interval is conditional on them. ``over_seeds``: training seeds were
+    resampled too, else it is conditional on the trained models."""
 
     low: float
     high: float
@@ -116,21 +118,6 @@ def score_draws(
     return np.concatenate(blocks, axis=1)
 
 
-def interval(
-    outputs: NDArray[np.float32],
-    y: NDArray[Any],
-    units: NDArray[Any],
-    metric: str,
-    kind: Output,
-    *,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval | None:
-    """The interval of one cell's score, conditional on its model; else as :func:`score_interval`."""
-    return score_interval([Scored(0, 0, outputs, y, units, kind)], metric, draws=draws, seed=seed, level=level)
-
-
 def score_interval(
     cells: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0, level: float = 0.95
 ) -> Interval | None:
@@ -151,13 +138,14 @@ def paired_difference(
     return _interval(first - second, a, over_seeds, level)
 
 
-def deviations(cells: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0) -> tuple[float, float | None]:
+def deviations(cells: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0) -> tuple[float | None, float | None]:
     """Standard deviations of a method's score from its two sources: of the mean score over resampled units, the trained models
-    held fixed (NaN where fewer than two draws are defined), and of a single training over seeds, the test rows held fixed, pooled
-    over folds (None with fewer than :data:`MIN_SEEDS` seeds in a fold or an undefined score). Raises as :func:`score_draws`."""
+    held fixed (None where fewer than two draws are defined), and of a single training over seeds, the test rows held fixed,
+    pooled over folds (None with fewer than :data:`MIN_SEEDS` seeds in a fold or an undefined score). Raises as
+    :func:`score_draws`."""
     (scores,) = score_draws([cells], metric, draws=draws, seed=seed)
     defined = scores[np.isfinite(scores)]
-    over_units = float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
+    over_units = float(defined.std(ddof=1)) if len(defined) > 1 else None
     by_fold: dict[int, list[float]] = {}
     for cell in cells:
         by_fold.setdefault(cell.fold, []).append(quality.score(cell.outputs, cell.y, metric, cell.kind))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -84,6 +84,12 @@ class Store:
                     for name, array in (arrays or {}).items()
                 ],
             )
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Removes steps and their arrays."""
+        with self._connection:
+            for table, column in (("arrays", "step"), ("steps", "id")):
+                self._connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(id_,) for id_ in ids])
 
     def results(self, ids: Iterable[str]) -> dict[str, StepResult]:
         """The recorded results among ``ids``."""

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import limits
-from benchmark.errors import NotApplicable, UserError, one_line
+from benchmark.errors import NotApplicable, UserError, described, one_line
+from benchmark.measure import memory
 
 _SAVING_SHARE = 0.1  # of the time limit, kept for saving what was trained
-_MEMORY_CALLS = 100
 
 
 def main(job_file: str) -> int:
@@ -46,24 +46,18 @@ def main(job_file: str) -> int:
             result.update(outcome="failed", reason=one_line(str(error)))
         except MemoryError as error:
             traceback.print_exc()
-            result.update(outcome="out_of_memory", reason=one_line(f"MemoryError: {error}"))
+            result.update(outcome="out_of_memory", reason=described(error))
         except Exception as error:  # a plugin may raise anything; the traceback goes to the log, the line into the row
             traceback.print_exc()
-            result.update(outcome="failed", reason=_said(error))
+            result.update(outcome="failed", reason=described(error))
         now = time.monotonic()
-        result.update(seconds=now - started, peak_memory=limits.peak_memory())
+        observed = {"seconds": now - started, "memory": memory.peak_memory(), "cores": len(os.sched_getaffinity(0))}
+        result.update(observed=observed)
         _write(folder / "worker.json", json.dumps(result, allow_nan=False))
         if result["outcome"] != "ok":
             break  # the rest of the job needs what this step did not make
         started = now
     return 0
-
-
-def _said(error: Exception) -> str:
-    try:
-        return one_line(f"{type(error).__name__}: {error}")
-    except Exception:  # its own __str__ may raise too
-        return type(error).__name__
 
 
 def _write(path: Path, text: str) -> None:
@@ -204,28 +198,22 @@ def _inspect(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
 
 
 def _evaluate(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
-    """Outputs at batch 1, twice, and labels at batch 32. Judged by the host, which has the labels."""
+    """Outputs for validation and test rows, judged by the host, which has the labels."""
     import numpy as np
 
-    inputs = Path(step["inputs"]["data"])
+    from benchmark.measure import outputs
+
     predictor = _code(step["target"]).load(Path(step["inputs"]["artifact"]), step["threads"])
     _leave_checkout()
-    arrays: dict[str, Any] = {}
-    facts = {"repeatable": True, "batch_label_changes": 0, "batch_rows": 0}
-    for split in ("validation", "test"):
-        x = np.load(inputs / f"{split}_x.npy")
-        passes = [np.concatenate([np.asarray(predictor.predict(x[i : i + 1])) for i in range(len(x))]) for _ in range(2)]
-        arrays[split] = passes[0]
-        facts["repeatable"] &= bool(np.array_equal(passes[0], passes[1], equal_nan=True))
-        try:
-            batched = np.concatenate([np.asarray(predictor.predict(x[i : i + 32])) for i in range(0, len(x), 32)])
-        except Exception as error:  # taking batches is optional for a runtime
-            print(f"no batches: {error}", file=sys.stderr)
-        else:
-            facts["batch_rows"] += len(x)
-            facts["batch_label_changes"] += int((batched.argmax(1) != passes[0].argmax(1)).sum())
+    inputs = Path(step["inputs"]["data"])
+    collected = {split: outputs.collect(predictor, np.load(inputs / f"{split}_x.npy")) for split in ("validation", "test")}
+    arrays: dict[str, Any] = {split: one.outputs for split, one in collected.items()}
     np.savez(folder / "arrays.npz", **arrays)
-    return facts
+    return {
+        "repeatable": all(one.repeatable for one in collected.values()),
+        "batch_rows": sum(one.batch_rows for one in collected.values()),
+        "batch_label_changes": sum(one.batch_label_changes for one in collected.values()),
+    }
 
 
 def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
@@ -233,16 +221,13 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
 
     from benchmark.measure import latency
 
-    settings, runtime = step["settings"], _code(step["target"])
-    rows = _rows(step)
+    settings, runtime, rows = step["settings"], _code(step["target"]), _test_rows(step)
     paths = {role: step["inputs"][role] for role in ("artifact", "anchor", "floor") if role in step["inputs"]}
     if paths["anchor"] == paths["artifact"]:
         del paths["anchor"]  # the reference itself: its ratio is 1 by definition
     predictors, facts = dict[str, Any](), dict[str, Any]()
     for role, path in paths.items():
-        start = time.perf_counter_ns()
-        predictors[role] = runtime.load(Path(path), step["threads"])
-        facts[f"{role}_load_ns"] = time.perf_counter_ns() - start
+        predictors[role], facts[f"{role}_load_ns"] = latency.load(runtime, Path(path), step["threads"])
         facts[f"{role}_first_call_ns"] = latency.first_call(predictors[role], rows[0])
     _leave_checkout()
     for role, predictor in predictors.items():
@@ -253,25 +238,21 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
 
 
 def _memory(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
-    """Peak memory with nothing but the candidate loaded: the rows are read one by one, so the data set is no part of it."""
+    """Peak memory with nothing but the candidate loaded; the rows are read one by one, so the data set is no part of it."""
     if "artifact" not in step["inputs"]:
         return {}  # a runtime without an identity model has no floor
+    rows = _test_rows(step)
     predictor = _code(step["target"]).load(Path(step["inputs"]["artifact"]), step["threads"])
-    rows = _rows(step)
     _leave_checkout()
-    for i in range(_MEMORY_CALLS):
-        predictor.predict(rows[i % len(rows)])
-    return {"rss_bytes": limits.peak_memory()}
+    return {"rss_bytes": memory.after_calls(predictor, rows)}
 
 
-def _rows(step: Mapping[str, Any]) -> list[Any]:
+def _test_rows(step: Mapping[str, Any]) -> list[Any]:
     import numpy as np
 
-    from benchmark.measure.latency import MIN_ROWS
+    from benchmark.measure import latency
 
-    x = np.load(Path(step["inputs"]["data"]) / "test_x.npy", mmap_mode="r")
-    # Spread over all rows: those of one recording or patient stand side by side and look alike.
-    return [np.array(x[i : i + 1]) for i in np.linspace(0, len(x) - 1, min(len(x), MIN_ROWS)).astype(int)]
+    return latency.rows(np.load(Path(step["inputs"]["data"]) / "test_x.npy", mmap_mode="r"))
 
 
 _RUN: dict[str, Callable[[Mapping[str, Any], Path, float], dict[str, Any]]] = {

@@ -63,36 +63,6 @@ def test_a_child_reads_the_thread_count_from_every_variable(monkeypatch: pytest.
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
-# Memory
-
-
-def test_peak_memory_keeps_what_was_touched_and_freed() -> None:
-    code = """
-from benchmark.limits import peak_memory
-before = peak_memory()
-touched = bytearray(b"x") * 50_000_000
-del touched
-print(before, peak_memory())
-"""
-    before, after = map(int, python(code).split())
-    assert before > 1 * MB  # bytes, not KiB
-    assert 45 * MB < after - before < 100 * MB
-
-
-def test_a_child_does_not_start_at_its_parents_peak() -> None:
-    # Case M-08: by ru_maxrss a child of 33 MB was reported as 728 MB.
-    code = """
-import subprocess, sys
-from benchmark.limits import peak_memory
-held = bytearray(b"x") * 300_000_000
-child = [sys.executable, "-c", "from benchmark.limits import peak_memory; print(peak_memory())"]
-print(peak_memory(), subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True).stdout)
-"""
-    parent, child = map(int, python(code).split())
-    assert parent > 300 * MB
-    assert child < 100 * MB
-
-
 # The host's death
 
 HOST = """

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,8 +14,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+import benchmark
 
 Rows = Callable[[Path], list[dict[str, str]]]
 Stable = Callable[[Path], list[dict[str, object]]]
@@ -249,3 +253,153 @@ def test_no_build_job_can_reach_a_test_row(tmp_path: Path, command: Command, sit
         assert in_train <= set(one["rows"])  # the search does find what is there
         assert not in_test & set(one["rows"])
         assert not [name for name in one["files"] if "test" in Path(name).name]
+
+
+# What a run finds when it goes on in a folder. A finished run is taken back to the state of an earlier moment.
+
+
+def run_small(tmp_path: Path, command: Command, site: Site, *more: str) -> tuple[Path, Callable[[], int]]:
+    """A finished run, and what runs it again and says how many steps that took."""
+    path, results = site("linear"), tmp_path / "results"
+    arguments = ("--suite", str(suite(tmp_path / "suite.toml", GOOD[:1])), "--results", str(results))
+
+    def again() -> int:
+        run = command(*arguments, *more, path=[path])
+        assert run.returncode == 0, run.stderr
+        return steps_run(run)
+
+    return results, again
+
+
+def query(results: Path, text: str, *values: str) -> list[Any]:
+    connection = sqlite3.connect(results / "store.sqlite")
+    try:
+        with connection:
+            return [row[0] for row in connection.execute(text, values)]
+    finally:
+        connection.close()
+
+
+def ids(results: Path, kind: str, like: str = "%") -> list[str]:
+    return query(results, "SELECT id FROM steps WHERE kind = ? AND label LIKE ? ORDER BY label", kind, like)
+
+
+def test_a_step_that_the_store_does_not_know_is_read_from_its_folder(
+    tmp_path: Path, command: Command, site: Site, stable: Stable
+) -> None:
+    results, again = run_small(tmp_path, command, site)
+    assert again() > 12
+    before = stable(results)
+    for kind in ("prepare", "train", "export", "evaluate", "latency"):
+        (id_, *_) = ids(results, kind)
+        query(results, "DELETE FROM steps WHERE id = ?", id_)
+        query(results, "DELETE FROM arrays WHERE step = ?", id_)
+    query(results, "UPDATE steps SET outcome = 'failed' WHERE kind = 'pass'")  # a retry of it had just ended well
+    assert again() == 0
+    assert stable(results) == before
+
+
+def test_a_training_outlives_the_export_that_was_running_in_its_job(
+    tmp_path: Path, command: Command, site: Site, stable: Stable
+) -> None:
+    results, again = run_small(tmp_path, command, site)
+    again()
+    before = stable(results)
+    (train,), (export, *_) = ids(results, "train"), ids(results, "export", "%reference%")
+    for id_ in (train, export):
+        query(results, "DELETE FROM steps WHERE id = ?", id_)
+        (results / "steps" / id_).rename(results / "steps" / f"{id_}.part")
+        (results / "steps" / f"{id_}.part" / "result.json").unlink()
+    (results / "steps" / f"{export}.part" / "worker.json").unlink()
+    again()
+    assert not list(results.glob("steps/*.part"))
+    assert query(results, "SELECT count(*) FROM steps WHERE id = ?", train) == [1]
+    assert stable(results) == before
+
+
+def test_a_step_that_took_too_long_is_no_result(tmp_path: Path, command: Command, site: Site) -> None:
+    results, again = run_small(tmp_path, command, site)
+    again()
+    (train,) = ids(results, "train")
+    part = results / "steps" / f"{train}.part"
+    (results / "steps" / train).rename(part)
+    query(results, "DELETE FROM steps WHERE id = ?", train)
+    (part / "result.json").unlink()
+    told = json.loads((part / "worker.json").read_text(encoding="utf-8"))
+    told["observed"]["seconds"] = 61.0
+    (part / "worker.json").write_text(json.dumps(told), encoding="utf-8")
+    assert again() >= 1
+    assert query(results, "SELECT seconds < 60 FROM steps WHERE id = ?", train) == [1]
+
+
+def test_what_was_made_from_a_lost_product_is_made_again(tmp_path: Path, command: Command, site: Site, stable: Stable) -> None:
+    results, again = run_small(tmp_path, command, site)
+    total = again()
+    before = stable(results)
+    (train,) = ids(results, "train")
+    shutil.rmtree(results / "steps" / train)
+    # All but preparing, and the runtime's identity model and its memory.
+    assert again() == total - 3
+    assert stable(results) == before
+
+
+def test_an_artifact_that_was_changed_is_made_again(
+    tmp_path: Path, command: Command, site: Site, rows: Rows, stable: Stable
+) -> None:
+    results, again = run_small(tmp_path, command, site)
+    again()
+    before = stable(results)
+    (artifact,) = {row["artifact"] for row in rows(results) if row["recipe"] != "reference"}
+    (file,) = (results / "artifacts" / artifact).iterdir()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    # Export, inspection, evaluation, three processes' worth of measuring; the reference's own steps stand.
+    assert again() == 3 + 2 + 1
+    assert stable(results) == before
+    assert hashlib.sha256(file.read_bytes()).digest() != hashlib.sha256(bytes(content)).digest()
+
+
+def test_a_killed_fresh_run_keeps_no_old_result(tmp_path: Path, command: Command, site: Site, stable: Stable) -> None:
+    results, again = run_small(tmp_path, command, site)
+    total = again()
+    before = stable(results)
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmark", "--suite", str(tmp_path / "suite.toml"), "--results", str(results), "--fresh"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        assert run.stdout is not None
+        next(line for line in run.stdout if line.startswith("[1/") and "prepare" not in line)  # the build stage has begun
+        os.killpg(run.pid, signal.SIGKILL)
+    assert total - 8 <= again() <= total - 2
+    assert stable(results) == before
+
+
+def test_the_commit_is_named_with_its_state_and_only_for_our_own_checkout(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        return subprocess.run(["git", *who, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+
+    def named() -> str:
+        code = "from benchmark import runner; print(runner._git_commit())"
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.strip()
+
+    shutil.copytree(Path(benchmark.__file__).parent, tmp_path / "benchmark", ignore=shutil.ignore_patterns("__pycache__"))
+    assert named() == ""
+    (tmp_path / "theirs.txt").write_text("somebody else's file", encoding="utf-8")
+    git("init", "-q")
+    git("add", "theirs.txt")
+    git("commit", "-qm", "theirs")
+    assert named() == ""
+    git("add", "benchmark")
+    git("commit", "-qm", "ours")
+    assert named() == git("rev-parse", "HEAD")
+    (tmp_path / "benchmark" / "__main__.py").write_text("", encoding="utf-8")
+    assert named() == git("rev-parse", "HEAD") + "-dirty"

@@ -116,7 +116,7 @@ def test_interval_agrees_with_scipy(metric: str) -> None:
     other = stats.bootstrap(
         (np.arange(120),), statistic, vectorized=False, n_resamples=1500, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
-    ours = found(statistics.interval(tested.outputs, tested.y, tested.units, metric, "logits", draws=4000))
+    ours = found(statistics.score_interval([tested], metric, draws=4000))
     assert ends(ours) == pytest.approx((other.low, other.high), abs=0.012)
     assert (ours.draws, ours.dropped, ours.units, ours.over_seeds) == (4000, 0, 120, False)
 
@@ -147,7 +147,7 @@ def test_the_interval_covers_when_rows_of_a_unit_agree() -> None:
         right = np.where(rng.random(200) < 0.9, together, alone)
         outputs = np.stack([right, ~right], axis=1).astype(np.float32)
         for ids in (units, np.arange(200)):
-            interval = found(statistics.interval(outputs, y, ids, "accuracy", "logits", draws=400))
+            interval = found(statistics.score_interval([Scored(0, 0, outputs, y, ids, "logits")], "accuracy", draws=400))
             covered = interval.low <= 0.8 <= interval.high
             by_unit, by_row = by_unit + (covered and ids is units), by_row + (covered and ids is not units)
     assert 0.9 <= by_unit / trials <= 0.99
@@ -183,6 +183,7 @@ def test_five_seeds_are_resampled_too() -> None:
     assert width(five) > 2 * width(four)
     scores = [quality.score(c.outputs, c.y, "accuracy", "logits") for c in cells]
     over_units, over_seeds = statistics.deviations(cells, "accuracy")
+    assert over_units is not None
     assert over_seeds is not None
     assert over_seeds == pytest.approx(np.std(scores, ddof=1))
     assert over_units == pytest.approx(width(statistics.score_interval(cells[:4], "accuracy")) / 3.92, rel=0.2)
@@ -227,17 +228,17 @@ def test_kinds_of_output_may_differ_between_methods() -> None:
 
 def test_draws_without_both_classes_are_dropped_and_counted() -> None:
     outputs = np.array([[0, 3], [3, 0], [2, 0], [1, 0], [0, 1]], dtype=np.float32)
-    interval = found(statistics.interval(outputs, np.array([1, 0, 0, 0, 0]), np.arange(5), "roc_auc", "logits", draws=2000))
+    both = Scored(0, 0, outputs, np.array([1, 0, 0, 0, 0]), np.arange(5), "logits")
+    interval = found(statistics.score_interval([both], "roc_auc", draws=2000))
     assert interval.draws + interval.dropped == 2000
     assert interval.dropped / 2000 == pytest.approx(0.8**5 + 0.2**5, abs=0.03)
-    assert statistics.interval(outputs, np.zeros(5, np.int64), np.arange(5), "roc_auc", "logits") is None
-    over_units, _ = statistics.deviations([Scored(0, 0, outputs, np.zeros(5, np.int64), np.arange(5), "logits")], "roc_auc")
-    assert math.isnan(over_units)
+    one_class = replace(both, y=np.zeros(5, np.int64))
+    assert statistics.score_interval([one_class], "roc_auc") is None
+    assert statistics.deviations([one_class], "roc_auc") == (None, None)
 
 
 def test_one_unit_has_no_interval() -> None:
-    tested = cell(60)
-    assert statistics.interval(tested.outputs, tested.y, np.zeros(60, np.int64), "accuracy", "logits") is None
+    assert statistics.score_interval([replace(cell(60), units=np.zeros(60, np.int64))], "accuracy") is None
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

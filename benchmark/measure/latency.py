@@ -7,6 +7,7 @@ import random
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,26 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmark.protocols import Floats, Predictor
+    from benchmark.protocols import Floats, Predictor, RuntimeCode
 
 MIN_ROWS = 64
 _WINDOW = 20
 _MAX_WARM_UP = 200
 _SETTLED = 0.05
+
+
+def rows(x: Floats) -> list[Floats]:
+    """Rows of ``x``, float32 (N, ...), to measure with: :data:`MIN_ROWS` different ones, or all, each (1, ...) and in memory.
+    Spread over all: those of one recording or patient stand side by side and look alike."""
+    return [np.array(x[i : i + 1]) for i in np.linspace(0, len(x) - 1, min(len(x), MIN_ROWS)).astype(int)]
+
+
+def load(runtime: RuntimeCode, folder: Path, threads: int) -> tuple[Predictor, int]:
+    """A runtime's predictor of an artifact, and the nanoseconds that loading took: in a fresh process, and for the first one with
+    the runtime's own start."""
+    start = time.perf_counter_ns()
+    predictor = runtime.load(folder, threads)
+    return predictor, time.perf_counter_ns() - start
 
 
 def first_call(predictor: Predictor, row: Floats) -> int:
@@ -32,7 +47,8 @@ def warm_up(predictor: Predictor, rows: Sequence[Floats]) -> int:
     how many."""
     samples: list[int] = []
     while len(samples) < _MAX_WARM_UP:
-        samples.extend(_timed(predictor, rows[(len(samples) + i) % len(rows)]) for i in range(_WINDOW))
+        done = len(samples)
+        samples.extend([_timed(predictor, rows[(done + i) % len(rows)]) for i in range(_WINDOW)])
         if len(samples) >= 2 * _WINDOW:
             before, last = statistics.median(samples[-2 * _WINDOW : -_WINDOW]), statistics.median(samples[-_WINDOW:])
             if abs(last - before) <= _SETTLED * before:

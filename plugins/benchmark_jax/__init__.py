@@ -30,6 +30,7 @@ _REQUIRES = {
     "optax": "optax",
     "jax2onnx": "jax2onnx",
     "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
     "numpy": "numpy",
     "benchmark_onnx": None,
 }

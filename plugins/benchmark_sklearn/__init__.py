@@ -43,6 +43,7 @@ def benchmark_backends() -> Iterable[BackendSpec]:
             "sklearn": "scikit-learn",
             "skl2onnx": "skl2onnx",
             "onnx": "onnx",
+            "onnxruntime": "onnxruntime",
             "numpy": "numpy",
             "benchmark_onnx": None,
         },

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "load", "predict", "save"]
 
-_REQUIRES = {"torch": "torch", "onnxscript": "onnxscript", "onnx": "onnx", "numpy": "numpy", "benchmark_onnx": None}
+_REQUIRES = {
+    "torch": "torch",
+    "onnxscript": "onnxscript",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "numpy": "numpy",
+    "benchmark_onnx": None,
+}
 _FINETUNE = Param("finetune", 0.5, low=0.0)
 
 

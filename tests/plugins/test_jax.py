@@ -210,9 +210,9 @@ def test_own_loss_is_what_is_trained(make_context: MakeContext) -> None:
     benchmark_jax.fit(model, context, loss=loss)
     assert seen == [((32, 6, 128), jnp.int32, False)]
     assert [point["loss"] for point in journal.curve] == [3.0, 3.0]
-    # No gradient is left, so that weight decay alone acts: rates 3e-3 and 3e-3 (warm-up of one update), times 0.01.
+    # No gradient is left, so weight decay alone acts: rate 3e-3 times 0.05. The second state scores no better: the first is kept.
     for old, new in zip(before, jax.tree.leaves(nnx.state(model, nnx.Param)), strict=True):
-        np.testing.assert_allclose(np.asarray(new), old * (1 - 3e-5), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(np.asarray(new), old * (1 - 1.5e-4), rtol=1e-6, atol=1e-9)
 
 
 def test_prediction_is_in_evaluation_mode_and_changes_nothing(make_context: MakeContext) -> None:
@@ -257,7 +257,8 @@ def test_export_equals_the_model(task: str, make_context: MakeContext) -> None:
     if task == "german-credit":
         assert operators == ["Gemm", "Relu", "Gemm", "Relu", "Gemm"]
     else:
-        assert operators == ["Conv", "Relu", "MaxPool"] * 2 + ["Conv", "Relu", "ReduceMean", "Gemm"]
+        pools = ["MaxPool"] * (2 if task == "watch-imu" else 1)
+        assert operators == ["Conv", "Relu", *pools] * 2 + ["Conv", "Relu", "ReduceMean", "Gemm"]
     model: Any = benchmark_jax.load(context.output)
     assert path.stat().st_size <= 4 * parameters(model) + 160 * len(operators) + 4096
     weights = sum(int(np.prod(tensor.dims)) for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from markdown_it.token import Token
 
 from benchmark.leaderboard import COLUMNS, Entry, Row, Table
 from benchmark.render.markdown import to_markdown
+from benchmark.statistics import Interval
 
 SUITE: dict[str, Any] = {
     "name": "edge",
@@ -55,8 +57,11 @@ def row(**values: Any) -> Row:
     return {**dict.fromkeys(COLUMNS), **full, **values}
 
 
-def entry(*rows: Row, score: float | None = 0.81234, low: float | None = 0.75, high: float | None = 0.87) -> Entry:
-    return Entry(rows, score, low, high)
+INTERVAL = Interval(low=0.75, high=0.87, draws=1000, dropped=0, units=120, over_seeds=False)
+
+
+def entry(*rows: Row, score: float | None = 0.81234, interval: Interval | None = INTERVAL, **changes: Any) -> Entry:
+    return Entry(rows, score, interval, **changes)
 
 
 def table(*entries: Entry, others: tuple[Row, ...] = (), **changes: Any) -> Table:
@@ -64,7 +69,7 @@ def table(*entries: Entry, others: tuple[Row, ...] = (), **changes: Any) -> Tabl
         "task": "digits",
         "metric": "accuracy",
         "unit": "patient",
-        "test_rows": 200,
+        "evaluations": 200,
         "units": 120,
         "entries": entries,
         "others": others,
@@ -90,17 +95,21 @@ def literal(token: Token) -> str:
     return "".join(child.content for child in token.children)
 
 
-def cells(text: str) -> list[list[str]]:
-    """The body of the one table in a text."""
-    tokens = parse(text)
-    body = tokens[[token.type for token in tokens].index("tbody_open") :]
+def grid(text: str) -> list[list[str]]:
+    """The one table in a text, its headers first."""
     lines: list[list[str]] = []
-    for position, token in enumerate(body):
+    tokens = parse(text)
+    for position, token in enumerate(tokens):
         if token.type == "tr_open":
             lines.append([])
-        elif token.type == "td_open":
-            lines[-1].append(literal(body[position + 1]))
+        elif token.type in ("th_open", "td_open"):
+            lines[-1].append(literal(tokens[position + 1]))
     return lines
+
+
+def cells(text: str) -> list[list[str]]:
+    """The body of the one table in a text."""
+    return grid(text)[1:]
 
 
 def items(text: str, after: str = "Not ranked:") -> list[str]:
@@ -113,8 +122,18 @@ def items(text: str, after: str = "Not ranked:") -> list[str]:
 
 def only(*rows: Row, **scores: Any) -> dict[str, str]:
     """The one line of a table with one method."""
-    (line,) = cells(render(table(entry(*rows, **scores))))
-    return dict(zip(HEADERS, line, strict=True))
+    headers, line = grid(render(table(entry(*rows, **scores))))
+    return dict(zip(headers, line, strict=True))
+
+
+def paragraph(text: str, start: str) -> str:
+    """The one paragraph that begins so."""
+    (found,) = [literal(token) for token in parse(text) if token.type == "inline" and token.content.startswith(start)]
+    return found
+
+
+def test_headers() -> None:
+    assert list(only(row())) == HEADERS
 
 
 def test_a_line_rounded() -> None:
@@ -230,8 +249,8 @@ def test_a_missing_value_is_a_dash_and_zero_is_a_number(column: str) -> None:
 
 
 def test_a_missing_score_or_tier_is_a_dash() -> None:
-    assert only(row(), score=None, low=None, high=None)["score ↑ [95 %]"] == "–"
-    assert only(row(), low=None, high=None)["score ↑ [95 %]"] == "0.812"
+    assert only(row(), score=None, interval=None)["score ↑ [95 %]"] == "–"
+    assert only(row(), interval=None)["score ↑ [95 %]"] == "0.812"
     assert only(row(tiers=[]))["tiers"] == "–"
 
 
@@ -258,6 +277,29 @@ def test_several_seeds_are_one_line() -> None:
     shown = only(*rows)
     assert (shown["val ↑"], shown["bytes ↓"], shown["p50 µs ↓"], shown["tiers"]) == ("0.800", "200", "20.0", "S")
     assert only(*rows[:2], row(seed=2, artifact_bytes=None))["bytes ↓"] == "–"
+
+
+def ratios(*values: float | None, **more: Any) -> str:
+    return only(*(row(seed=i, latency_ratio=value, **more) for i, value in enumerate(values)))["time × ↓, min–max"]
+
+
+def test_ratios_of_several_seeds_are_a_median_and_a_range() -> None:
+    # The median of the rows' intervals, 1.40 to 1.63, would be no interval of anything.
+    assert ratios(1.2, 1.5, 1.1) == "1.20, 1.10–1.50"
+    assert ratios(1.2, 1.5, 1.1, floor_us=20.0) == "(1.20, 1.10–1.50)"
+    assert ratios(1.0, 1.0) == "1.00"  # the reference
+    assert ratios(1.2, None) == "–"
+
+
+def test_runtimes_are_named_where_there_are_several() -> None:
+    failed = row(runtime="b", recipe="x", outcome="failed", reason="why")
+    text = render(table(entry(row(runtime="a_1")), others=(failed,)))
+    headers, line = grid(text)
+    assert headers == [*HEADERS[:3], "runtime", *HEADERS[3:]]
+    assert line[:5] == ["torch", "cnn", "reference", "a_1", "0.812 [0.750, 0.870]"]
+    assert items(text) == ["torch cnn x on b, seed 0, fold 0: failed (why)"]
+    both = render(table(entry(row(runtime="a")), entry(row(runtime="b"))))
+    assert [line[3] for line in cells(both)] == ["a", "b"]
 
 
 # What is not ranked
@@ -310,6 +352,8 @@ def test_captions_say_what_the_numbers_are() -> None:
     assert "Latency on Some CPU @ 2.20GHz." in text
     assert "One seed and one fold: a screening run." in text
     assert "accuracy on 200 test rows (120 patients); seeds 0, folds 0. Best mean score first." in text
+    assert "Undefined" not in text
+    assert "Standard deviation" not in text
     assert "Baselines, not ranked: trivial 0.750, constant 0.700." in text
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## digits",
@@ -320,10 +364,67 @@ def test_captions_say_what_the_numbers_are() -> None:
     assert "[95 %]: over the processes." in text
 
 
-def test_captions_of_a_run_with_one_process_and_several_seeds() -> None:
-    suite = {**SUITE, "seeds": [0, 1], "measure": {"processes": 1, "rounds": 1, "calls": 100}}
+def test_captions_of_a_run_with_one_process() -> None:
+    suite = {**SUITE, "measure": {"processes": 1, "rounds": 1, "calls": 100}}
     text = render(table(others=(row(outcome="skipped", reason="x", cpu_model=None),)), suite=suite)
-    assert "screening" not in text
-    assert "seeds 0, 1, folds 0." in text
     assert "Latency on no machine yet." in text
     assert "One process: no interval." in text
+    assert "[95 %]: over the" not in text
+
+
+def test_captions_of_a_run_with_several_seeds_and_folds() -> None:
+    text = render(
+        table(entry(row(), row(seed=1)), evaluations=5000, units=1000), suite={**SUITE, "seeds": [0, 1], "folds": [0, 1]}
+    )
+    assert "screening" not in text
+    assert "accuracy on 5,000 evaluations (1,000 patients); seeds 0, 1, folds 0, 1. Best mean score first." in text
+    assert "- evaluations: test rows of each fold, summed over folds" in text
+    assert "The median over seeds and folds, then the least and the greatest; no interval." in text
+    assert "[95 %]: over the processes." not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "over the choice of patients only, conditional on the trained models (fewer than 5 seeds)."),
+        ({"over_seeds": True}, "over the choice of patients and over training seeds."),
+        ({"over_seeds": True, "units": 10}, "over the choice of patients and over training seeds."),
+        (
+            {"over_seeds": True, "units": 9},
+            "over the choice of patients and over training seeds; conditional on these 9 patients (fewer than 10).",
+        ),
+        (
+            {"draws": 1988, "dropped": 12},
+            "over the choice of patients only, conditional on the trained models (fewer than 5 seeds); "
+            "without up to 12 of 2,000 draws, in which accuracy is undefined.",
+        ),
+    ],
+)
+def test_captions_say_what_the_intervals_cover(changes: dict[str, Any], said: str) -> None:
+    shown = entry(row(), interval=replace(INTERVAL, **changes))
+    caption = paragraph(render(table(shown, entry(row(), score=None, interval=None))), "accuracy on")
+    assert caption.partition(" [95 %]: ")[2] == said
+
+
+def test_without_any_interval_nothing_is_said_of_them() -> None:
+    assert "[95 %]" not in paragraph(render(table(entry(row(), interval=None))), "accuracy on")
+
+
+def test_both_deviations_are_ranges_over_methods() -> None:
+    entries = [entry(row(), deviations=values) for values in ((0.0312, 0.0071), (0.0209, 0.0004), (None, 0.002))]
+    assert paragraph(render(table(*entries, entry(row()))), "Standard") == (
+        "Standard deviations, least to greatest of the methods: of the mean score over the choice of patients 0.021–0.031; "
+        "of a single training over seeds 0.000–0.007."
+    )
+    few = [entry(row(), deviations=(0.0312, None)), entry(row(), deviations=(0.0309, None))]
+    assert paragraph(render(table(*few)), "Standard") == (
+        "Standard deviations, least to greatest of the methods: of the mean score over the choice of patients 0.031; "
+        "of a single training over seeds not estimated from fewer than 5 seeds."
+    )
+
+
+def test_why_ranked_rows_lack_a_score_is_said_once() -> None:
+    reason = "roc_auc: all 10 rows are of class 1"
+    entries = [entry(row(recipe=name, reason=reason), score=None, interval=None) for name in ("a", "b")]
+    text = render(table(*entries, entry(row(reason="x_y: mean over 2 of 3 classes"))))
+    assert paragraph(text, "Undefined") == f"Undefined or restricted: {reason}; x_y: mean over 2 of 3 classes."

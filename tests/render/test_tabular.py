@@ -10,9 +10,11 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,11 +107,36 @@ def test_numbers_are_not_rounded_and_undefined_is_empty() -> None:
     assert {name: parsed[name] for name in values} == values
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, {"accuracy": math.nan}, [1.0, math.inf]])
-def test_what_strict_readers_refuse_is_never_written(value: object) -> None:
+BAD = [math.nan, math.inf, -math.inf, np.float32("nan"), np.float64("inf"), {"accuracy": math.nan}, [1.0, math.inf]]
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("column", ["score", "floor_us"])
+@pytest.mark.parametrize("write", [to_csv, to_json])
+def test_what_strict_readers_refuse_is_never_written(column: str, value: object, write: Callable[[list[Row]], str]) -> None:
+    # Case L-07
+    with pytest.raises(ValueError, match=f"^column {column}: .* is or holds NaN or infinity, which strict JSON does not have$"):
+        write([row(score=0.5), row(**{column: value})])
+
+
+def test_numpy_scalars_are_numbers() -> None:
+    values = {
+        "score": np.float32(0.5),
+        "flips": np.float64(0.1),
+        "macs": np.int64(2**40),
+        "noisy": np.bool_(True),
+        "metrics": {"accuracy": np.float32(0.25)},
+    }
+    plain = {"score": 0.5, "flips": 0.1, "macs": 2**40, "noisy": True, "metrics": {"accuracy": 0.25}}
+    assert to_csv([row(**values)]) == to_csv([row(**plain)])
+    assert to_json([row(**values)]) == to_json([row(**plain)])
+    assert "0.5,,,0.1" in to_csv([row(**values)])
+
+
+def test_what_is_no_json_is_refused_not_written_as_text() -> None:
     for write in (to_csv, to_json):
-        with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
-            write([row(score=value)])
+        with pytest.raises(TypeError, match="ndarray is no JSON"):
+            write([row(score=np.ones(2))])
 
 
 CELL = Cell(
