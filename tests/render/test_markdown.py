@@ -381,6 +381,13 @@ def test_captions_of_a_run_with_several_seeds_and_folds() -> None:
     assert "- evaluations: test rows of each fold, summed over folds" in text
     assert "The median over seeds and folds, then the least and the greatest; no interval." in text
     assert "[95 %]: over the processes." not in text
+    seeds = render(table(entry(row(), row(seed=1))), suite={**SUITE, "seeds": [0, 1]})
+    assert "accuracy on 200 test rows (120 patients); seeds 0, 1, folds 0." in seeds
+    assert "screening" not in seeds
+    assert "evaluations" not in seeds
+    folds = render(table(entry(row(), row(fold=1))), suite={**SUITE, "folds": [0, 1]})
+    assert "accuracy on 200 evaluations (120 patients); seeds 0, folds 0, 1." in folds
+    assert "screening" not in folds
 
 
 @pytest.mark.parametrize(
