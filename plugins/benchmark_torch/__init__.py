@@ -50,7 +50,7 @@ def benchmark_backends() -> list[BackendSpec]:
             architectures={"image": ("cnn",), "sequence": ("cnn1d",), "tabular": ("mlp",)},
             exports=("onnx",),
             output="logits",
-            params=(Param("updates", 1200, low=1), Param("batch", 64, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
+            params=(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
             requires=_REQUIRES,
             extra="torch",
         )
