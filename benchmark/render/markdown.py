@@ -140,23 +140,30 @@ def _remarks(entries: Sequence[Entry]) -> str:
 
 
 def _others(rows: Sequence[Row], runtimes: bool) -> str:
-    """Cells that are not ranked: one line each, skipped ones folded to one line per back end and reason."""
-    skipped: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    lines = []
+    """Cells that are not ranked: one line a method and reason, skipped ones one line a back end and reason."""
+    skipped: dict[tuple[str, str], int] = defaultdict(int)
+    others: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         if row["outcome"] == "skipped":
-            skipped[row["backend"], row["reason"]].append(row)
+            skipped[row["backend"], row["reason"]] += 1
         elif row["outcome"] == "ok":
-            lines.append(f"{_name(row, runtimes)}: ok, but other seeds or folds of it are not")
+            others[_name(row, runtimes), "ok, but other seeds or folds of it are not"].append(row)
         else:
-            lines.append(f"{_name(row, runtimes)}: {row['outcome']} ({_escape(row['reason'])})")
-    lines += [f"{_escape(backend)}: {len(group)} skipped ({_escape(reason)})" for (backend, reason), group in skipped.items()]
+            others[_name(row, runtimes), f"{row['outcome']} ({_escape(row['reason'])})"].append(row)
+    lines = [f"{name}, {_where(group)}: {what}" for (name, what), group in others.items()]
+    lines += [f"{_escape(backend)}: {count} skipped ({_escape(reason)})" for (backend, reason), count in skipped.items()]
     return "Not ranked:\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def _name(row: Row, runtimes: bool) -> str:
     runtime = f" on {row['runtime']}" if runtimes else ""
-    return _escape(f"{row['backend']} {row['architecture']} {row['recipe']}{runtime}, seed {row['seed']}, fold {row['fold']}")
+    return _escape(f"{row['backend']} {row['architecture']} {row['recipe']}{runtime}")
+
+
+def _where(rows: Sequence[Row]) -> str:
+    if len(rows) > 1:
+        return f"{len(rows)} seeds and folds"
+    return f"seed {rows[0]['seed']}, fold {rows[0]['fold']}"
 
 
 def _legend(suite: Mapping[str, Any]) -> str:

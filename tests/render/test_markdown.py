@@ -201,8 +201,18 @@ def test_names_stay_in_their_cell(name: str) -> None:
 def test_names_and_reasons_stay_in_their_line(name: str) -> None:
     failed = row(recipe=name, outcome="failed", reason=name)
     skipped = row(outcome="skipped", reason=name)
-    shown, clean = " ".join(f"torch cnn {name}, seed 0, fold 0".split()), " ".join(name.split())
-    assert items(render(table(others=(failed, skipped)))) == [f"{shown}: failed ({clean})", f"torch: 1 skipped ({clean})"]
+    clean = " ".join(name.split())
+    shown = f"torch cnn {clean}, seed 0, fold 0: failed ({clean})"
+    assert items(render(table(others=(failed, skipped)))) == [shown, f"torch: 1 skipped ({clean})"]
+
+
+def test_equal_failures_of_several_seeds_are_one_line() -> None:
+    failed = [row(outcome="failed", reason="no", seed=seed) for seed in range(3)]
+    other = row(outcome="failed", reason="yes", seed=3)
+    assert items(render(table(others=(*failed, other)))) == [
+        "torch cnn reference, 3 seeds and folds: failed (no)",
+        "torch cnn reference, seed 3, fold 0: failed (yes)",
+    ]
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
