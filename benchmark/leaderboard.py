@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from benchmark import statistics
+from benchmark.budget import DeviceTier
 from benchmark.measure import quality
 from benchmark.plan import Cell, ended_well, judge, stored_cells
+from benchmark.recommend import fits
 from benchmark.specs import Output
 from benchmark.statistics import Interval, Scored
 from benchmark.store import StepResult, Store
@@ -26,6 +28,7 @@ COLUMNS = (
     *_KEY,
     *("outcome", "reason"),
     *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "flips"),
+    *("control_difference", "control_difference_low", "control_difference_high"),
     *("artifact_bytes", "size_ratio", "deflate_bytes", "dtypes", "parameters", "nonzero_parameters", "macs"),
     *("resident_weight_bytes", "activation_peak_bytes"),
     *("latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_ratio", "latency_ratio_low", "latency_ratio_high"),
@@ -48,13 +51,53 @@ COLUMNS = (
 """The columns of rows.csv and rows.json, in order. Undefined values are None."""
 NOISY = 0.2
 """A row is ``noisy`` when the medians of its rounds spread by more than this share of the smallest."""
+CONTROL = "narrow"
+"""The pass that trains a smaller network from scratch, for as many updates as a reference and a pass's fine-tuning together: what
+compressing must beat."""
 _STOPS = ("updates", "early", "deadline")
 
 
 def rows(store: Store) -> list[Row]:
     """One row for every cell of the last run, in the grid's order."""
-    suite = store.meta("suite")
-    return [_row(cell, store.results(cell.steps()), store, suite) for cell in stored_cells(store)]
+    suite, cells = store.meta("suite"), stored_cells(store)
+    all_rows = [_row(cell, store.results(cell.steps()), store, suite) for cell in cells]
+    for cell, row, control in zip(cells, all_rows, _controls(cells, all_rows), strict=True):
+        if control and (difference := _difference([cell], [control], store)):
+            row |= dict(zip(_DIFFERENCE, difference, strict=True))
+    return all_rows
+
+
+_DIFFERENCE = ("control_difference", "control_difference_low", "control_difference_high")
+
+
+def _controls(cells: Sequence[Cell], all_rows: Sequence[Row]) -> list[Cell | None]:
+    """For each scored cell the scored control of the same task, fold, back end, architecture, runtime and seed; None where there
+    is none, and for references and controls themselves."""
+    place = ("task", "fold", "backend", "architecture", "runtime", "seed")
+    keys = [tuple(getattr(cell, name) for name in place) for cell in cells]
+    controls: dict[tuple[Any, ...], Cell] = {}
+    for key, cell, row in zip(keys, cells, all_rows, strict=True):
+        if _is_control(cell.recipe) and row["score"] is not None:
+            controls.setdefault(key, cell)
+    return [
+        None if row["score"] is None or cell.recipe == REFERENCE or _is_control(cell.recipe) else controls.get(key)
+        for key, cell, row in zip(keys, cells, all_rows, strict=True)
+    ]
+
+
+def _is_control(recipe: str) -> bool:
+    return recipe.partition("(")[0] == CONTROL and " + " not in recipe
+
+
+def _difference(cells: Sequence[Cell], controls: Sequence[Cell], store: Store) -> tuple[float, float, float] | None:
+    """Mean test score of cells less that of their controls, and its paired interval; None where undefined."""
+    metric = cells[0].metrics[0]
+    own, other = ([scored(cell, store) for cell in group] for group in (cells, controls))
+    interval = statistics.paired_difference(own, other, metric)
+    if interval is None:
+        return None
+    means = [np.mean([quality.score(one.outputs, one.y, metric, one.kind) for one in group]) for group in (own, other)]
+    return float(means[0] - means[1]), interval.low, interval.high
 
 
 def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Mapping[str, Any]) -> Row:
@@ -79,7 +122,7 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
         row["floor_rss_bytes"] = results[cell.floor_memory].facts.get("rss_bytes")
     if outcome == "ok":
         row["reason"] = _remarks(cell, results)
-        row["tiers"] = [tier["name"] for tier in suite["tiers"] if _fits(row, tier)]
+        row["tiers"] = [tier["name"] for tier in suite["tiers"] if fits(row, DeviceTier(**tier))]
     return row
 
 
@@ -195,16 +238,6 @@ def _median_fact(ids: Sequence[str], name: str, results: Mapping[str, StepResult
     return float(np.median([results[id_].facts[name] for id_ in ids]))
 
 
-def _fits(row: Row, tier: Mapping[str, Any]) -> bool:
-    """Whether a row keeps every limit of a tier. A value that is not known keeps none."""
-    within = []
-    if tier["bytes"] is not None:
-        within.append(row["artifact_bytes"] is not None and row["artifact_bytes"] <= tier["bytes"])
-    if tier["latency_p90"] is not None:
-        within.append(row["latency_p90_us"] is not None and row["latency_p90_us"] <= tier["latency_p90"] * 1e6)
-    return all(within)
-
-
 def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
     steps = [results[id_] for id_ in cell.steps() if id_ in results]
     versions = {name: version for one in steps for name, version in one.facts["versions"].items()}
@@ -226,12 +259,14 @@ def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> 
 @dataclass(frozen=True)
 class Entry:
     """A method in a task's table: its rows over seeds and folds, the mean of their test scores and its interval by unit.
-    ``deviations``: as :func:`statistics.deviations` gives them, for more than one seed. None where undefined."""
+    ``deviations``: as :func:`statistics.deviations` gives them, for more than one seed. ``difference``: from the control, and
+    its paired interval. None where undefined."""
 
     rows: tuple[Row, ...]
     score: float | None = None
     interval: Interval | None = None
     deviations: tuple[float | None, float | None] | None = None
+    difference: tuple[float, float, float] | None = None
 
     def mean(self, column: str) -> float | None:
         """Mean of a column over the rows; None where any lacks it."""
@@ -262,21 +297,30 @@ class Table:
 
 def tables(store: Store, all_rows: Sequence[Row]) -> list[Table]:
     """One table a task, in the grid's order. Rows of methods with a missing or failed cell are never ranked."""
-    by_task: dict[str, dict[tuple[str, ...], list[tuple[Cell, Row]]]] = defaultdict(lambda: defaultdict(list))
-    for cell, row in zip(stored_cells(store), all_rows, strict=True):
-        by_task[cell.task][cell.backend, cell.architecture, cell.recipe, cell.runtime].append((cell, row))
+    by_task: dict[str, dict[tuple[str, ...], list[_Member]]] = defaultdict(lambda: defaultdict(list))
+    cells = stored_cells(store)
+    for cell, row, control in zip(cells, all_rows, _controls(cells, all_rows), strict=True):
+        by_task[cell.task][cell.backend, cell.architecture, cell.recipe, cell.runtime].append(_Member(cell, row, control))
     return [_table(task, list(methods.values()), store) for task, methods in by_task.items()]
 
 
-def _table(task: str, methods: Sequence[Sequence[tuple[Cell, Row]]], store: Store) -> Table:
+class _Member(NamedTuple):
+    """A cell of a method, its row, and its control."""
+
+    cell: Cell
+    row: Row
+    control: Cell | None
+
+
+def _table(task: str, methods: Sequence[Sequence[_Member]], store: Store) -> Table:
     entries, others = list[Entry](), list[Row]()
     for method in methods:
-        if all(row["outcome"] == "ok" for _, row in method):
+        if all(one.row["outcome"] == "ok" for one in method):
             entries.append(_entry(method, store))
         else:
-            others.extend(row for _, row in method)
-    first = methods[0][0][0]
-    results = store.results({cell.prepare: None for method in methods for cell, _ in method})
+            others.extend(one.row for one in method)
+    first = methods[0][0].cell
+    results = store.results({one.cell.prepare: None for method in methods for one in method})
     folds = [id_ for id_ in results if ended_well(id_, results)]
     units = [store.array(id_, "test_units") for id_ in folds]
     return Table(
@@ -306,11 +350,18 @@ def _baselines(folds: Collection[str], metric: str, store: Store) -> dict[str, f
     return means
 
 
-def _entry(method: Sequence[tuple[Cell, Row]], store: Store) -> Entry:
-    rows, scores = tuple(row for _, row in method), [row["score"] for _, row in method]
+def _entry(method: Sequence[_Member], store: Store) -> Entry:
+    rows, scores = tuple(one.row for one in method), [one.row["score"] for one in method]
     if None in scores:
         return Entry(rows)
-    cells, metric = [scored(one, store) for one, _ in method], method[0][0].metrics[0]
-    interval = statistics.score_interval(cells, metric)
-    several = interval and len({cell.seed for cell in cells}) > 1
-    return Entry(rows, float(np.mean(scores)), interval, statistics.deviations(cells, metric) if several else None)
+    outputs, metric = [scored(one.cell, store) for one in method], method[0].cell.metrics[0]
+    interval = statistics.score_interval(outputs, metric)
+    several = interval and len({one.seed for one in outputs}) > 1
+    controls = [one.control for one in method if one.control]
+    return Entry(
+        rows,
+        float(np.mean(scores)),
+        interval,
+        statistics.deviations(outputs, metric) if several else None,
+        _difference([one.cell for one in method], controls, store) if len(controls) == len(method) else None,
+    )

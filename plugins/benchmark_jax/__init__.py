@@ -34,6 +34,7 @@ _REQUIRES = {
     "numpy": "numpy",
     "benchmark_onnx": None,
 }
+_WIDTH = Param("width", 0.5, low=0.05, high=1.0)
 _FINETUNE = Param("finetune", 0.5, low=0.0)
 
 
@@ -61,12 +62,33 @@ def benchmark_backends() -> Iterable[BackendSpec]:
 @hookimpl
 def benchmark_compressors() -> Iterable[CompressorSpec]:
     yield CompressorSpec(
+        name="longer",
+        target="benchmark_jax._controls:Longer",
+        summary="The same network, trained as long as a reference and its fine-tuning together.",
+        stage="start",
+        backend="jax",
+        params=(_FINETUNE,),
+        requires=_REQUIRES,
+        extra="jax",
+    )
+    yield CompressorSpec(
         name="narrow",
-        target="benchmark_jax._narrow:Narrow",
+        target="benchmark_jax._controls:Narrow",
         summary="A fresh network with fewer channels, trained as long as a reference and its fine-tuning together.",
         stage="start",
         backend="jax",
-        params=(Param("width", 0.5, low=0.05, high=1.0), _FINETUNE),
+        params=(_WIDTH, _FINETUNE),
+        requires=_REQUIRES,
+        extra="jax",
+    )
+    yield CompressorSpec(
+        name="distil",
+        target="benchmark_jax._distil:Distil",
+        summary="A fresh network with fewer channels, taught by the reference, trained as long as narrow.",
+        stage="start",
+        backend="jax",
+        uses_reference=True,
+        params=(_WIDTH, Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
         requires=_REQUIRES,
         extra="jax",
     )

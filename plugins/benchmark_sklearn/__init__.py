@@ -10,13 +10,21 @@ import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from benchmark import BackendSpec, hookimpl
+from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
 
 if TYPE_CHECKING:
     from benchmark_sklearn._train import fit, load, predict, save
 
 __all__ = ["fit", "load", "predict", "save"]
 
+_REQUIRES = {
+    "sklearn": "scikit-learn",
+    "skl2onnx": "skl2onnx",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "numpy": "numpy",
+    "benchmark_onnx": None,
+}
 _ARCHITECTURES = ("logistic", "tree", "forest")
 
 
@@ -39,12 +47,19 @@ def benchmark_backends() -> Iterable[BackendSpec]:
         },
         exports=("onnx",),
         output="probabilities",
-        requires={
-            "sklearn": "scikit-learn",
-            "skl2onnx": "skl2onnx",
-            "onnx": "onnx",
-            "onnxruntime": "onnxruntime",
-            "numpy": "numpy",
-            "benchmark_onnx": None,
-        },
+        requires=_REQUIRES,
+    )
+
+
+@hookimpl
+def benchmark_compressors() -> Iterable[CompressorSpec]:
+    yield CompressorSpec(
+        name="distil",
+        target="benchmark_sklearn._distil:Distil",
+        summary="A small tree that learns what the reference says of each row, whatever the reference is.",
+        stage="start",
+        backend="sklearn",
+        uses_reference=True,
+        params=(Param("leaves", 32, low=2),),
+        requires=_REQUIRES,
     )

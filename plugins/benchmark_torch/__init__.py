@@ -31,6 +31,7 @@ _REQUIRES = {
     "numpy": "numpy",
     "benchmark_onnx": None,
 }
+_WIDTH = Param("width", 0.5, low=0.05, high=1.0)
 _FINETUNE = Param("finetune", 0.5, low=0.0)
 
 
@@ -61,12 +62,33 @@ def benchmark_backends() -> list[BackendSpec]:
 def benchmark_compressors() -> list[CompressorSpec]:
     return [
         CompressorSpec(
+            name="longer",
+            target="benchmark_torch._controls:Longer",
+            summary="The same network, trained as long as a reference and its fine-tuning together.",
+            stage="start",
+            backend="torch",
+            params=(_FINETUNE,),
+            requires=_REQUIRES,
+            extra="torch",
+        ),
+        CompressorSpec(
             name="narrow",
-            target="benchmark_torch._narrow:Narrow",
+            target="benchmark_torch._controls:Narrow",
             summary="A fresh network with fewer channels, trained as long as a reference and its fine-tuning together.",
             stage="start",
             backend="torch",
-            params=(Param("width", 0.5, low=0.05, high=1.0), _FINETUNE),
+            params=(_WIDTH, _FINETUNE),
+            requires=_REQUIRES,
+            extra="torch",
+        ),
+        CompressorSpec(
+            name="distil",
+            target="benchmark_torch._distil:Distil",
+            summary="A fresh network with fewer channels, taught by the reference, trained as long as narrow.",
+            stage="start",
+            backend="torch",
+            uses_reference=True,
+            params=(_WIDTH, Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
             requires=_REQUIRES,
             extra="torch",
         ),

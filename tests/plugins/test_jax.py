@@ -16,8 +16,9 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
+from benchmark_jax._controls import Longer, Narrow
+from benchmark_jax._distil import Distil, distillation
 from benchmark_jax._models import Chain, build, halve, max_pool
-from benchmark_jax._narrow import Narrow
 from benchmark_jax._train import Jax, cross_entropy, fresh
 from flax import nnx
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ def test_cross_entropy_weights_classes() -> None:
     losses = [np.log1p(np.exp(-2)), np.log1p(np.exp(-1)), np.log(2)]
     for weight, expected in ((None, np.mean(losses)), ((1.0, 5.0), np.dot(losses, [1, 5, 5]) / 11)):
         loss: Any = cross_entropy(weight)
-        assert loss(lambda x: x, logits, y) == pytest.approx(expected, rel=1e-6)
+        assert loss(logits, y) == pytest.approx(expected, rel=1e-6)
 
 
 def test_training_repeats_bit_for_bit_and_keeps_the_best(make_context: MakeContext) -> None:
@@ -311,3 +312,45 @@ def test_narrow_trains_a_small_network_for_both_lengths(make_context: MakeContex
     model = benchmark_jax.load(context.output)
     assert isinstance(model, Chain)
     assert parameters(model) == 61 * 32 + 33 * 16 + 17 * 2
+
+
+def test_longer_trains_the_whole_network_for_both_lengths(make_context: MakeContext) -> None:
+    context, journal = make_context("german-credit", "mlp", training=TRAINING, params={"finetune": 0.5})
+    Longer().compress(ever_better(context))
+    assert journal.training["updates"] == 15
+    assert parameters(benchmark_jax.load(context.output)) == 61 * 64 + 65 * 32 + 33 * 2
+
+
+def test_distillation_is_scaled_as_in_the_paper() -> None:
+    """Case C-13: student logits (2, 0, 0, 0), teacher (0, 2, 0, 0), temperature 4."""
+    student, teacher = jnp.asarray([[2.0, 0, 0, 0]] * 3), jnp.asarray([[0, 2.0, 0, 0]] * 3)
+    x, y = jnp.zeros((3, 1)), jnp.asarray([0, 1, 1])
+    hard = [np.log(np.exp(2) + 3) - value for value in (2, 0, 0)]
+    for soft in (0.0, 0.25, 1.0):
+        loss = distillation(lambda x: teacher, cross_entropy(None), 4.0, soft)
+        expected = (1 - soft) * np.mean(hard) + soft * 1.116389
+        assert float(loss(lambda x: student, x, y)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_only_the_student_learns(make_context: MakeContext) -> None:
+    training = {"updates": 60, "batch": 32, "lr": 1e-2}
+    source, _ = make_context("watch-imu", "cnn1d", training=training)
+    Jax().train(source)
+    before = {path.name: path.read_bytes() for path in source.output.iterdir()}
+    params = {"width": 0.5, "temperature": 4.0, "soft": 1.0, "finetune": 0.5}
+    context, journal = make_context("watch-imu", "cnn1d", training=training, params=params, reference=source.output)
+    teacher = benchmark_jax.load(source.output)
+    state, student = arrays(teacher), fresh(context, 0.5)
+    benchmark_jax.fit(student, context, loss=distillation(teacher, cross_entropy(None), 4.0, 1.0))
+    assert all(np.array_equal(one, other) for one, other in zip(arrays(teacher), state, strict=True))  # running statistics too
+
+    Distil().compress(ever_better(context))
+    assert journal.training["updates"] == 90
+    assert {path.name: path.read_bytes() for path in source.output.iterdir()} == before
+    distilled = benchmark_jax.load(context.output)
+    assert parameters(distilled) == parameters(fresh(context, 0.5))
+    # Of labels it saw nothing (soft = 1), and yet it says what its teacher says.
+    x = np.asarray(context.train.x)
+    taught = benchmark_jax.predict(teacher, x).argmax(1)
+    agreement = [np.mean(benchmark_jax.predict(model, x).argmax(1) == taught) for model in (distilled, fresh(context, 0.5))]
+    assert agreement[0] > agreement[1] + 0.2

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from benchmark_onnx._runtime import OnnxRuntime
+from benchmark_sklearn._distil import Distil
 from benchmark_sklearn._models import candidates
 from benchmark_sklearn._train import Sklearn
 from numpy.typing import NDArray
@@ -227,3 +228,21 @@ def test_a_tree_parts_rows_alike_on_its_thresholds(contexts: MakeContext, tmp_pa
     x = x.reshape(-1, 1, 28, 28)
     outputs = benchmark_sklearn.predict(model, x)
     np.testing.assert_array_equal(shipped(export(context, tmp_path / "onnx"), x), outputs)
+
+
+# distil
+
+
+@pytest.mark.parametrize("architecture", ["logistic", "forest", "boosting"])
+def test_a_tree_learns_what_the_reference_says(architecture: str, contexts: MakeContext, tmp_path: Path) -> None:
+    source, _ = contexts("german-credit", architecture)
+    Sklearn().train(source)
+    context, journal = contexts("german-credit", architecture, params={"leaves": 16}, reference=source.output)
+    Distil().compress(context)
+    tree, x = benchmark_sklearn.load(context.output), np.asarray(context.train.x)
+    assert tree.classifier.get_n_leaves() <= 16
+    taught, own = (benchmark_sklearn.predict(model, x).argmax(1) for model in (benchmark_sklearn.load(source.output), tree))
+    assert np.mean(own == taught) > np.mean(own == context.train.y)  # not the labels of the rows
+    assert np.mean(own == taught) > 0.85
+    assert journal.training["updates"] == 1
+    np.testing.assert_allclose(shipped(export(context, tmp_path / "onnx"), x), benchmark_sklearn.predict(tree, x), atol=1e-6)

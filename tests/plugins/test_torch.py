@@ -16,9 +16,10 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 import torch
+from benchmark_torch._controls import Longer, Narrow
+from benchmark_torch._distil import Distil, distillation
 from benchmark_torch._models import build
-from benchmark_torch._narrow import Narrow
-from benchmark_torch._train import Torch, fresh
+from benchmark_torch._train import Torch, cross_entropy, fresh
 from numpy.typing import NDArray
 from torch import nn
 
@@ -316,3 +317,58 @@ def test_narrow_trains_a_small_network_for_both_lengths(make_context: MakeContex
     Narrow().compress(ever_better(context))
     assert journal.training["updates"] == 15
     assert parameters(benchmark_torch.load(context.output)) == 61 * 32 + 33 * 16 + 17 * 2
+
+
+def test_longer_trains_the_whole_network_for_both_lengths(make_context: MakeContext) -> None:
+    context, journal = make_context("german-credit", "mlp", training=TRAINING, params={"finetune": 0.5})
+    Longer().compress(ever_better(context))
+    assert journal.training["updates"] == 15
+    assert parameters(benchmark_torch.load(context.output)) == 61 * 64 + 65 * 32 + 33 * 2
+
+
+def test_distillation_is_scaled_as_in_the_paper() -> None:
+    """Case C-13: student logits (2, 0, 0, 0), teacher (0, 2, 0, 0), temperature 4."""
+    student, teacher = torch.tensor([[2.0, 0, 0, 0]] * 3), torch.tensor([[0, 2.0, 0, 0]] * 3)
+    x, y = torch.zeros(3, 1), torch.tensor([0, 1, 1])
+    hard = [np.log(np.exp(2) + 3) - value for value in (2, 0, 0)]
+    for soft in (0.0, 0.25, 1.0):
+        loss = distillation(Constant(teacher), cross_entropy(None), 4.0, soft)
+        expected = (1 - soft) * np.mean(hard) + soft * 1.116389
+        assert float(loss(Constant(student), x, y)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_only_the_student_learns(make_context: MakeContext) -> None:
+    training = {"updates": 60, "batch": 32, "lr": 1e-2}
+    source, _ = make_context("watch-imu", "cnn1d", training=training)
+    Torch().train(source)
+    before = {path.name: path.read_bytes() for path in source.output.iterdir()}
+    params = {"width": 0.5, "temperature": 4.0, "soft": 1.0, "finetune": 0.5}
+    context, journal = make_context("watch-imu", "cnn1d", training=training, params=params, reference=source.output)
+    teacher = benchmark_torch.load(source.output)
+    state = {name: value.clone() for name, value in teacher.state_dict().items()}
+    student = fresh(context, 0.5)
+    benchmark_torch.fit(student, context, loss=distillation(teacher, cross_entropy(None), 4.0, 1.0))
+    assert all(torch.equal(value, state[name]) for name, value in teacher.state_dict().items())  # running statistics too
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+    Distil().compress(ever_better(context))
+    assert journal.training["updates"] == 90
+    assert {path.name: path.read_bytes() for path in source.output.iterdir()} == before
+    distilled = benchmark_torch.load(context.output)
+    assert parameters(distilled) == parameters(fresh(context, 0.5))
+    # Of labels it saw nothing (soft = 1), and yet it says what its teacher says.
+    x = np.asarray(context.train.x)
+    taught = benchmark_torch.predict(teacher, x).argmax(1)
+    agreement = [np.mean(benchmark_torch.predict(model, x).argmax(1) == taught) for model in (distilled, fresh(context, 0.5))]
+    assert agreement[0] > agreement[1] + 0.2
+
+
+class Constant(nn.Module):
+    """Gives the same logits whatever comes in."""
+
+    def __init__(self, outputs: torch.Tensor) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.outputs

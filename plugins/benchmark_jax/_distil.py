@@ -1,0 +1,43 @@
+"""Distillation: a small network learns what the reference says of each row, beside the row's label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import optax  # type: ignore[import-untyped]  # it ships no types
+
+from benchmark import Context
+from benchmark_jax._train import Loss, cross_entropy, fit, fresh, load, save
+
+Hard: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Distil:
+    """Trains a fresh network of ``width`` times the hidden channels, as long as ``narrow``, with the reference as its teacher."""
+
+    def compress(self, context: Context) -> None:
+        """Trains and saves the student."""
+        assert context.reference is not None
+        params = {name: float(value) for name, value in context.params.items()}
+        hard = cross_entropy(context.task.class_weight)
+        loss = distillation(load(context.reference), hard, params["temperature"], params["soft"])
+        student = fresh(context, params["width"])
+        fit(student, context, share=1 + params["finetune"], loss=loss)
+        save(student, context.output)
+
+
+def distillation(teacher: Any, hard: Hard, temperature: float, soft: float) -> Loss:
+    """``(1 - soft) * hard(logits, labels) + soft * temperature ** 2 * KL(teacher || student)``, both softened by ``temperature``:
+    Hinton et al., arXiv 1503.02531. The square keeps the size of the soft gradients, whatever the temperature. The mean over rows
+    of the sum over classes: a mean over elements would be too small by the number of classes. ``teacher`` must not train."""
+
+    def loss(model: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        target = jax.lax.stop_gradient(jax.nn.log_softmax(teacher(x) / temperature))
+        outputs = model(x)
+        divergences = optax.losses.kl_divergence_with_log_targets(jax.nn.log_softmax(outputs / temperature), target)
+        value: jax.Array = (1 - soft) * hard(outputs, y) + soft * temperature**2 * divergences.mean()
+        return value
+
+    return loss

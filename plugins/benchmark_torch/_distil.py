@@ -1,0 +1,46 @@
+"""Distillation: a small network learns what the reference says of each row, beside the row's label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmark import Context
+from benchmark_torch._train import Loss, cross_entropy, fit, fresh, load, save
+
+Hard: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Distil:
+    """Trains a fresh network of ``width`` times the hidden channels, as long as ``narrow``, with the reference as its teacher."""
+
+    def compress(self, context: Context) -> None:
+        """Trains and saves the student."""
+        assert context.reference is not None
+        params = {name: float(value) for name, value in context.params.items()}
+        hard = cross_entropy(context.task.class_weight)
+        loss = distillation(load(context.reference), hard, params["temperature"], params["soft"])
+        student = fresh(context, params["width"])
+        fit(student, context, share=1 + params["finetune"], loss=loss)
+        save(student, context.output)
+
+
+def distillation(teacher: nn.Module, hard: Hard, temperature: float, soft: float) -> Loss:
+    """``(1 - soft) * hard(logits, labels) + soft * temperature ** 2 * KL(teacher || student)``, both softened by ``temperature``:
+    Hinton et al., arXiv 1503.02531. The square keeps the size of the soft gradients, whatever the temperature. The mean over rows
+    of the sum over classes: a mean over elements would be too small by the number of classes. ``teacher`` must not train."""
+
+    def loss(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            target = functional.log_softmax(teacher(x) / temperature, dim=1)
+        outputs = model(x)
+        divergence = functional.kl_div(
+            functional.log_softmax(outputs / temperature, dim=1), target, reduction="batchmean", log_target=True
+        )
+        return (1 - soft) * hard(outputs, y) + soft * temperature**2 * divergence
+
+    return loss
