@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import benchmark
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -52,8 +54,13 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "backend/sklearn",
         "backend/torch",
         "compressor/int8-static",
+        "compressor/jax/distil",
+        "compressor/jax/longer",
         "compressor/jax/narrow",
         "compressor/jax/prune-structured",
+        "compressor/sklearn/distil",
+        "compressor/torch/distil",
+        "compressor/torch/longer",
         "compressor/torch/narrow",
         "compressor/torch/prune-structured",
         "runtime/onnxruntime",
@@ -66,3 +73,9 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         code = f"import sys; sys.path[:] = [{str(site)!r}, *sys.path]; import {name}"
         run = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert f"No module named '{name}'" in run.stderr
+
+
+def test_the_citation_names_this_version_and_licence() -> None:
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {benchmark.__version__}" in lines
+    assert "license: Apache-2.0" in lines

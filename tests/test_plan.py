@@ -14,6 +14,7 @@ from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.plan import Cell, Machine, Plan, judge, plan
 from benchmark.registry import Registry, discover
+from benchmark.specs import CompressorSpec
 from benchmark.store import Outcome, StepResult
 from benchmark.suite import MeasureOptions, Recipe, Suite, parse_pass
 
@@ -186,3 +187,30 @@ def test_no_op_is_judged_for_each_pass(registry: Registry) -> None:
     results = ended(whole)
     results[pruning.step] = dataclasses.replace(results[pruning.step], facts={"matched": 0, "changed": 0})
     assert judge(cell, results) == ("no_op", "keep-largest: it matched no layer")
+
+
+def test_a_start_pass_needs_its_teacher_and_is_not_charged_with_its_export(registry: Registry) -> None:
+    recipes = (Recipe(), Recipe((parse_pass("distil"),)))
+    whole = plan(dataclasses.replace(suite(), backends=("sklearn",), recipes=recipes), registry, PREPARED, MACHINE)
+    reference, taught = whole.cells
+    (train, _) = reference.chain
+    assert reference.teachers == ()
+    assert taught.teachers == (("reference: train", train[1]),)
+    assert [name for name, _ in taught.chain] == ["distil", "export"]
+    distil = whole.steps[taught.chain[0][1]]
+    assert distil.inputs == {"reference": train[1], "data": taught.prepare}
+    failed = ended(whole, {train[1]: ("timeout", "slow")})
+    for id_ in taught.steps():
+        if id_ not in (train[1], taught.prepare):
+            del failed[id_]  # what needs the teacher never ran
+    assert judge(taught, failed) == ("timeout", "reference: train: slow")
+
+
+def test_an_artifact_pass_that_looks_at_the_reference_is_charged_with_its_training_and_export(registry: Registry) -> None:
+    provider = registry.compressors[None, "int8-static"]
+    assert isinstance(provider.spec, CompressorSpec)
+    looks = dataclasses.replace(provider, spec=dataclasses.replace(provider.spec, uses_reference=True))
+    registry = dataclasses.replace(registry, compressors={**registry.compressors, (None, "int8-static"): looks})
+    whole = plan(suite(CHAIN), registry, PREPARED, MACHINE)
+    cell, reference = only(whole, " + ".join(CHAIN)), only(whole, "reference")
+    assert cell.teachers == (("reference: export", reference.chain[-1][1]),)  # the training is in the chain
