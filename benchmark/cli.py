@@ -6,9 +6,9 @@ import argparse
 import io
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import benchmark
 from benchmark.errors import UserError
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
     from rich.progress import TaskID
 
-    from benchmark.runner import Ended, Progress
+    from benchmark.plan import Plan
+    from benchmark.runner import Ended, Layout, Progress
     from benchmark.store import StepResult
     from benchmark.suite import Suite
 
+Number = TypeVar("Number", int, float)
 USER_MISTAKE = 2
 INTERRUPTED = 130
 
@@ -29,7 +31,10 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code: 0 ran (failed cells are rows), 1 a plugin is broken (``--list``) or a cell
     failed (``--strict``), 2 the user's mistake, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not (options.list or options.suite or options.command):
+        parser.error("say --suite, --list, recommend or explain")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character must not end a run
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end children as Ctrl-C does
@@ -39,8 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError("no plugins found: run pip install -e .")
         if options.list:
             return _list(registry)
+        if options.command == "recommend":
+            return _recommend(options)
         for broken in registry.broken:
             print(f"warning: {broken}", file=sys.stderr)
+        if options.command == "explain":
+            return _explain(options, registry)
         return _run(options, registry)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -55,9 +64,27 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmark", description="Benchmarks of small models under fixed hardware budgets.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"pocketbench {benchmark.__version__}")
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="show the plugins that were found")
     what.add_argument("--suite", metavar="NAME|FILE", help="run a suite: one that comes with PocketBench, or a TOML file")
+    _add_grid(parser)
+    parser.add_argument("--fresh", action="store_true", help="run every step again")
+    parser.add_argument("--dry-run", action="store_true", help="show what would run, be reused or be skipped, and why")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a cell failed")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="other commands")
+    recommend = commands.add_parser("recommend", help="which file to ship on a device, and why", allow_abbrev=False)
+    recommend.add_argument("--task", metavar="NAME", required=True)
+    recommend.add_argument("--bytes", metavar="SIZE", help='at most so large, as in "64 KiB"')
+    recommend.add_argument("--latency", metavar="TIME", help='p90 at most so long, as in "1 ms"')
+    recommend.add_argument("--results", metavar="DIR", type=Path, default=Path("results/edge"), help="default: results/edge")
+    explain = commands.add_parser("explain", help="why a cell would run again, or be reused", allow_abbrev=False)
+    explain.add_argument("cell", metavar="CELL", help="a part of its name as --dry-run prints it")
+    explain.add_argument("--suite", metavar="NAME|FILE", default="edge", help="default: edge")
+    _add_grid(explain)
+    return parser
+
+
+def _add_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="GLOB", default="*", help="only tasks whose name matches")
     parser.add_argument("--backend", metavar="GLOB", default="*", help="only back ends whose name matches")
     parser.add_argument("--recipe", metavar="GLOB", default="*", help="only recipes that match; the reference is always kept")
@@ -65,10 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folds", metavar="N", type=_count, help="folds 0 to N-1 instead of the suite's")
     parser.add_argument("--jobs", metavar="N", type=_count, help="build jobs at once; default: as many as there are cores for")
     parser.add_argument("--results", metavar="DIR", type=Path, help="results folder; default: results/<suite>")
-    parser.add_argument("--fresh", action="store_true", help="run every step again")
-    parser.add_argument("--dry-run", action="store_true", help="show what would run, be reused or be skipped, and why")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 when a cell failed")
-    return parser
 
 
 def _count(text: str) -> int:
@@ -90,21 +113,26 @@ def _list(registry: Registry) -> int:
     return 1 if registry.broken else 0
 
 
-def _run(options: argparse.Namespace, registry: Registry) -> int:
-    from benchmark import suite as suites
-
-    whole = suites.load(options.suite)
-    suite = whole.select(
-        task=options.task, backend=options.backend, recipe=options.recipe, seeds=options.seeds, folds=options.folds
-    )
+def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Path]:
+    """The part of the suite that was asked for, all of it checked, and its results folder."""
     from benchmark import runner
+    from benchmark import suite as suites
     from benchmark.plan import plan
 
+    suite = suites.load(options.suite).select(
+        task=options.task, backend=options.backend, recipe=options.recipe, seeds=options.seeds, folds=options.folds
+    )
     try:
         plan(suite, registry, {}, runner.machine())  # whatever is wrong with the suite is said before anything is started
     except UserError as error:
         raise UserError(f"suite {suite.name}: {error}") from None
-    folder = options.results or Path("results") / suite.name
+    return suite, options.results or Path("results") / suite.name
+
+
+def _run(options: argparse.Namespace, registry: Registry) -> int:
+    from benchmark import runner
+
+    suite, folder = _suite(options, registry)
     if options.dry_run:
         return _dry_run(suite, registry, folder)
     layout = runner.Layout(folder)
@@ -128,16 +156,77 @@ def _finish(ended: Ended, folder: Path, *, strict: bool) -> int:
     return 1 if strict and bad else 0
 
 
-def _dry_run(suite: Suite, registry: Registry, folder: Path) -> int:
+def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, set[tuple[str, int]], set[str]]:
+    """What a run would do now: the plan, the (task, fold) pairs that are prepared, and the ids that it would reuse."""
     from benchmark import runner
     from benchmark.plan import plan, plan_preparation
 
-    layout = runner.Layout(folder)
     preparation = plan_preparation(suite, registry)
-    finished = runner.look_up(layout, preparation.values())
-    known = runner.prepared_folds(preparation, finished)
+    known = runner.prepared_folds(preparation, runner.look_up(layout, preparation.values()))
     whole = plan(suite, registry, known, runner.machine())
-    finished = runner.look_up(layout, whole.steps.values())
+    return whole, set(known), set(runner.look_up(layout, whole.steps.values()))
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    import json
+
+    from benchmark.budget import DeviceTier, parse_bytes, parse_seconds
+    from benchmark.recommend import answer
+    from benchmark.registry import nearest
+    from benchmark.render.answers import report
+    from benchmark.render.child import render
+
+    tier = DeviceTier(
+        name="asked for",
+        bytes=_quantity("--bytes", parse_bytes, options.bytes),
+        latency_p90=_quantity("--latency", parse_seconds, options.latency),
+    )
+    if not (options.results / "store.sqlite").exists():
+        raise UserError(f"results folder {options.results}: no run has written into it yet")
+    render(options.results)
+    rows = json.loads((options.results / "rows.json").read_text(encoding="utf-8"))
+    mine = [row for row in rows if row["task"] == options.task]
+    if not mine:
+        tasks = {row["task"] for row in rows}
+        raise UserError(f"results folder {options.results}: no rows of task {options.task!r}{nearest(options.task, tasks)}")
+    print(report(answer(options.task, mine, tier), options.results))
+    return 0
+
+
+def _quantity(option: str, parse: Callable[[str], Number], text: str | None) -> Number | None:
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except UserError as error:
+        raise UserError(f"{option}: {error}") from None
+
+
+def _explain(options: argparse.Namespace, registry: Registry) -> int:
+    from benchmark import runner
+    from benchmark.explain import explain
+    from benchmark.store import open_store
+
+    suite, folder = _suite(options, registry)
+    layout = runner.Layout(folder)
+    whole, _, finished = _planned(suite, registry, layout)
+    cells = [cell for cell in whole.cells if options.cell in cell.label]
+    if not cells:
+        raise UserError(f"no cell of suite {suite.name} has {options.cell!r} in its name; --dry-run prints them all")
+    store = open_store(layout.store) if layout.store.exists() else None
+    try:
+        for cell in cells:
+            print("\n".join(explain(cell, whole, finished, store)))
+    finally:
+        if store:
+            store.close()
+    return 0
+
+
+def _dry_run(suite: Suite, registry: Registry, folder: Path) -> int:
+    from benchmark import runner
+
+    whole, known, finished = _planned(suite, registry, runner.Layout(folder))
     for cell in whole.cells:
         steps = cell.steps()
         missing = [id_ for id_ in steps if id_ not in finished]

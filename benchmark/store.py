@@ -100,6 +100,12 @@ class Store:
                 found[id_] = StepResult(*row[:7], *map(json.loads, row[7:]))
         return found
 
+    def latest(self, kind: str, label: str) -> StepResult | None:
+        """The step of this kind and label that ended last, whatever its id."""
+        query = "SELECT id FROM steps WHERE kind = ? AND label = ? ORDER BY finished_utc DESC, id LIMIT 1"
+        row = self._connection.execute(query, (kind, label)).fetchone()
+        return None if row is None else self.results([row[0]])[row[0]]
+
     def array(self, step: str, name: str) -> NDArray[Any]:
         """An array that was recorded with a step; raises KeyError."""
         import numpy as np  # not needed to look steps up

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -166,6 +167,17 @@ sys.exit(code)
     assert int(peak) < 80e6
     loaded = set(json.loads(modules.replace("'", '"')))
     assert not loaded & {"torch", "jax", "flax", "sklearn", "onnx", "onnxruntime", "scipy", "pandas"}
+
+
+def test_recommend_as_the_readme_prints_it(results: Path, rows: Rows) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^python -m benchmark recommend (.*)$", readme, re.MULTILINE)
+    command = [sys.executable, "-m", "benchmark", "recommend", *shlex.split(line), "--results", str(results)]
+    run = subprocess.run(command, cwd=results, capture_output=True, text=True, check=True)
+    fitting = [row for row in rows(results) if row["task"] == "mnist-10k" and int(row["artifact_bytes"] or 1 << 20) <= 65536]
+    best = max(fitting, key=lambda row: float(row["val_score"]))
+    assert best["artifact"] in run.stdout
+    assert f"the best of {len(fitting)} that fit" in run.stdout
 
 
 # What each column means: recomputed from the files and predictions that the run left

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmark import leaderboard
+from benchmark.render.latex import to_latex
 from benchmark.render.markdown import to_markdown
 from benchmark.render.tabular import to_csv, to_json
 from benchmark.store import open_store
@@ -17,10 +18,12 @@ def main(folder: str) -> int:
     store = open_store(root / "store.sqlite")
     try:
         rows = leaderboard.rows(store)
+        tables, suite = leaderboard.tables(store, rows), store.meta("suite")
         texts = {
             "rows.csv": to_csv(rows),
             "rows.json": to_json(rows),
-            "leaderboard.md": to_markdown(leaderboard.tables(store, rows), rows, store.meta("suite")),
+            "leaderboard.tex": to_latex(tables, rows, suite),
+            "leaderboard.md": to_markdown(tables, rows, suite),
         }
     finally:
         store.close()

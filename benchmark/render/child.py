@@ -12,7 +12,7 @@ from benchmark.plan import stored_cells
 from benchmark.registry import files_digest
 from benchmark.store import open_store
 
-FILES = ("leaderboard.md", "rows.csv", "rows.json")
+FILES = ("leaderboard.md", "leaderboard.tex", "rows.csv", "rows.json")
 _KEY = ".rendered"
 
 

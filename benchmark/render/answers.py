@@ -1,0 +1,121 @@
+"""The answer to "which file do I ship?": the first table of a leaderboard, and what ``recommend`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.budget import DeviceTier
+from benchmark.recommend import Answer, Method, Rejected, Row, answer
+from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, number
+
+_HEADERS = ("task", "device", "ship this", "score ↑ [95 %]", "val ↑", "bytes ↓", "p90 µs ↓", "best of", "runner-up")
+
+
+def section(tasks: Sequence[str], rows: Sequence[Row], tiers: Sequence[DeviceTier], style: Style) -> Section:
+    """The answer table: the method to ship for each task and device."""
+    found = [answer(task, [row for row in rows if row["task"] == task], tier) for task in tasks for tier in tiers]
+    parts: list[Part] = [
+        style.text(
+            "For each task and device the method with the best validation score among those whose every file keeps the device's "
+            "limits; test scores chose nothing. The proof is that method's line in the task's table below, and in rows.csv."
+        ),
+        tuple(_tier(tier, style) for tier in tiers),
+        Grid(tuple(map(style.text, _HEADERS)), tuple(_line(one, style) for one in found), "lllrrrrrl"),
+    ]
+    if files := tuple(dict.fromkeys(_file(one.task, one.best.to_ship, style) for one in found if one.best)):
+        parts += [style.text("The files, in the results folder:"), files]
+    return Section(style.text("What to ship"), tuple(parts))
+
+
+def _file(task: str, row: Row, style: Style) -> str:
+    return style.say("{task}, {method}: artifacts/{digest}/", task=task, method=_title(row), digest=row["artifact"])
+
+
+def _line(one: Answer, style: Style) -> tuple[str, ...]:
+    head = (style.name(one.task), style.name(one.tier.name))
+    if one.best is None:
+        why = style.say("nothing fits: {why}", why=reason(one.rejected[0], one)) if one.rejected else style.text("nothing fits")
+        return (*head, why, *(style.text(DASH) for _ in range(6)))
+    second = DASH if one.runner_up is None else f"{title(one.runner_up)} (val {one.runner_up.val_score:.3f})"
+    return (
+        *head,
+        style.name(title(one.best)),
+        style.text(method_score(one.best)),
+        style.text(number(one.best.val_score, ".3f")),
+        style.text(number(one.best.largest("artifact_bytes"), ",.0f")),
+        style.text(number(one.best.largest("latency_p90_us"), ".1f")),
+        style.text(str(one.among)),
+        style.name(second),
+    )
+
+
+def title(method: Method) -> str:
+    """How a method is named to people."""
+    return _title(method.rows[0])
+
+
+def _title(row: Row) -> str:
+    return " ".join(filter(None, (row["backend"], row["architecture"], row["recipe"])))
+
+
+def method_score(method: Method) -> str:
+    """The mean test score of a method, with its interval where it is one row's."""
+    scores = [row["score"] for row in method.rows]
+    if None in scores:
+        return DASH
+    low, high = (method.rows[0][name] if len(scores) == 1 else None for name in ("score_low", "score_high"))
+    return bounded(sum(scores) / len(scores), low, high, 3)
+
+
+def reason(rejected: Rejected, one: Answer) -> str:
+    """What stands against a method, with its numbers."""
+    method, tier = rejected.method, one.tier
+    match rejected.why:
+        case "outcome":
+            row = next(row for row in method.rows if row["outcome"] != "ok")
+            text = f"{row['outcome']} ({row['reason']})"
+        case "undefined":
+            text = "its validation score is undefined"
+        case "bytes":
+            text = f"{number(method.largest('artifact_bytes'), ',.0f')} bytes, more than {tier.bytes:,}"
+        case "latency":
+            text = f"p90 {number(method.largest('latency_p90_us'), '.1f')} µs, more than {(tier.latency_p90 or 0) * 1e6:g}"
+        case "validation":
+            best = one.best.val_score if one.best else None
+            text = f"validation {number(method.val_score, '.4f')}, not better than {number(best, '.4f')}"
+    return f"{title(method)}: {text}"
+
+
+def report(one: Answer, root: Path) -> str:
+    """What ``recommend`` prints: the file and its proof, the runner-up, and what stopped the smaller ones."""
+    lines = [f"{one.task}, {_limits(one.tier)}: {title(one.best) if one.best else 'nothing fits'}"]
+    if one.best:
+        row, chosen = one.best.to_ship, number(one.best.val_score, ".4f")
+        several = f", mean of {len(one.best.rows)} seeds and folds" if len(one.best.rows) > 1 else ""
+        lines += [
+            f"  file       {root / 'artifacts' / row['artifact']}/ ({row['artifact_bytes']:,} bytes)",
+            f"  chosen     by validation {row['metric']} {chosen}{several}, the best of {one.among} that fit",
+            f"  score      {method_score(one.best)} on test rows, not looked at for the choice",
+            f"  latency    p50 {number(row['latency_p50_us'], '.1f')} µs, p90 {number(row['latency_p90_us'], '.1f')} µs on "
+            f"{row['cpu_model']}, {row['runtime']}, {row['threads']} thread(s)",
+        ]
+        second = f"{title(one.runner_up)}, validation {number(one.runner_up.val_score, '.4f')}" if one.runner_up else "none fits"
+        lines.append(f"  runner-up  {second}")
+    if one.rejected:
+        lines.append("  smaller, and not chosen:" if one.best else "  what stands against each:")
+        lines += [f"    {' '.join(reason(rejected, one).split())}" for rejected in one.rejected]
+    return "\n".join(lines)
+
+
+def _tier(tier: DeviceTier, style: Style) -> str:
+    return style.say("{name}: {limits}", name=tier.name, limits=_limits(tier))
+
+
+def _limits(tier: DeviceTier) -> str:
+    limits = []
+    if tier.bytes is not None:
+        limits.append(f"at most {tier.bytes / 1024:g} KiB")
+    if tier.latency_p90 is not None:
+        limits.append(f"p90 at most {tier.latency_p90 * 1e3:g} ms")
+    return ", ".join(limits) or "no limit"

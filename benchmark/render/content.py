@@ -1,0 +1,215 @@
+"""What a leaderboard says, built once for every format: sections of paragraphs, grids and lists. All rounding happens here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmark.budget import DeviceTier
+from benchmark.leaderboard import CONTROL, NOISY, Entry, Row, Table
+from benchmark.render import answers
+from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, number, plural, span
+from benchmark.statistics import MIN_SEEDS, MIN_UNITS
+
+
+def document(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[Section]:
+    """The leaderboard of a run: what to ship first, then a table a task, then how to read them. ``suite``: what the store keeps
+    of the suite."""
+    head = Section(style.say("PocketBench: suite {suite}", suite=suite["name"]), tuple(_about(rows, suite, style)))
+    tiers = [DeviceTier(**tier) for tier in suite["tiers"]]
+    ship = [answers.section([table.task for table in tables], rows, tiers, style)] if tiers and tables else []
+    return [head, *ship, *(_table(table, suite, style) for table in tables), _legend(suite, style)]
+
+
+def _about(rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[str]:
+    build = suite["build"]
+    cpus = ", ".join(sorted({row["cpu_model"] for row in rows if row["cpu_model"]})) or "no machine yet"
+    lines = [
+        style.say(
+            "Built within {seconds:g} s a step on {cores} core(s), enforced; memory ({memory:g} MiB) observed, not enforced. "
+            "Latency on {cpus}.",
+            seconds=build["seconds"],
+            cores=build["cores"],
+            memory=build["memory"] / 1024**2,
+            cpus=cpus,
+        )
+    ]
+    if len(suite["seeds"]) * len(suite["folds"]) == 1:
+        lines.append(style.text("One seed and one fold: a screening run. A difference inside the intervals says nothing."))
+    return lines
+
+
+# One task
+
+
+def _table(table: Table, suite: Mapping[str, Any], style: Style) -> Section:
+    caption = style.say(
+        "{metric} on {evaluations:,} {tested} ({units:,} {unit}); seeds {seeds}, folds {folds}. Best mean score first.",
+        metric=table.metric,
+        evaluations=table.evaluations,
+        tested="test rows" if len(suite["folds"]) == 1 else "evaluations",
+        units=table.units,
+        unit=plural(table.unit),
+        seeds=listed(suite["seeds"]),
+        folds=listed(suite["folds"]),
+    )
+    rows = [*(row for entry in table.entries for row in entry.rows), *table.others]
+    runtimes = len({row["runtime"] for row in rows}) > 1
+    parts: list[Part] = [caption + _covered(table, style)]
+    parts.append(_grid(table.entries, runtimes, style) if table.entries else style.text("No method has finished all its cells."))
+    parts += filter(None, [_deviations(table, style), _remarks(table.entries, style)])
+    if table.baselines:
+        named = ", ".join(f"{name} {score:.3f}" for name, score in sorted(table.baselines.items(), key=lambda item: -item[1]))
+        parts.append(style.say("Baselines, not ranked: {named}.", named=named))
+    if table.others:
+        parts += [style.text("Not ranked:"), _others(table.others, runtimes, style)]
+    return Section(style.name(table.task), tuple(parts))
+
+
+def _covered(table: Table, style: Style) -> str:
+    """What the intervals of a table cover, and what they are conditional on; empty where there is none."""
+    found = [entry.interval for entry in table.entries if entry.interval]
+    if not found:
+        return ""
+    units, fewest, dropped = plural(table.unit), min(one.units for one in found), max(one.dropped for one in found)
+    if all(one.over_seeds for one in found):
+        text = " [95 %]: over the choice of {units} and over training seeds"
+    else:
+        text = " [95 %]: over the choice of {units} only, conditional on the trained models (fewer than {seeds} seeds)"
+    if fewest < MIN_UNITS:
+        text += "; conditional on these {fewest} {units} (fewer than {least})"
+    if dropped:
+        text += "; without up to {dropped:,} of {draws:,} draws, in which {metric} is undefined"
+    draws = found[0].draws + found[0].dropped
+    values = {"units": units, "seeds": MIN_SEEDS, "fewest": fewest, "least": MIN_UNITS, "dropped": dropped, "draws": draws}
+    return style.say(f"{text}.", **values, metric=table.metric)
+
+
+def _grid(entries: Sequence[Entry], runtimes: bool, style: Style) -> Grid:
+    several = any(len(entry.rows) > 1 for entry in entries)
+    compared = any(entry.difference for entry in entries)
+    names = ["back end", "model", "recipe", *(["runtime"] if runtimes else [])]
+    numbers = ["score ↑ [95 %]", *([f"− {CONTROL} ↑ [95 %]"] if compared else []), "val ↑", "flips ↓"]
+    numbers += ["bytes ↓", "size ÷ ↑", "MACs ↓", "p50 µs ↓", "p90 µs ↓"]
+    numbers += ["time × ↓, min–max" if several else "time × ↓ [95 %]", "RSS MB ↓"]
+    return Grid(
+        headers=tuple(map(style.text, [*names, *numbers, "tiers"])),
+        lines=tuple(_line(entry, runtimes, compared, style) for entry in entries),
+        align="l" * len(names) + "r" * len(numbers) + "l",
+    )
+
+
+def _line(entry: Entry, runtimes: bool, compared: bool, style: Style) -> tuple[str, ...]:
+    first = entry.rows[0]
+    low, high = (entry.interval.low, entry.interval.high) if entry.interval else (None, None)
+    noisy = " ~" if any(row["noisy"] for row in entry.rows) else ""
+    p50, flips, rss = entry.median("latency_p50_us"), entry.mean("flips"), entry.median("rss_bytes")
+    tiers = [name for name in first["tiers"] if all(name in row["tiers"] for row in entry.rows)]
+    numbers = [
+        bounded(entry.score, low, high, 3),
+        *([bounded(*entry.difference, 3, sign="+") if entry.difference else DASH] if compared else []),
+        number(entry.mean("val_score"), ".3f"),
+        number(None if flips is None else flips * 100, ".1f") + (" %" if flips is not None else ""),
+        number(entry.median("artifact_bytes"), ",.0f"),
+        number(entry.median("size_ratio"), ".2f"),
+        number(entry.median("macs"), ",.0f"),
+        number(p50, ".1f") + (noisy if p50 is not None else ""),
+        number(entry.median("latency_p90_us"), ".1f"),
+        _ratio(entry),
+        number(None if rss is None else rss / 1e6, ".1f"),
+    ]
+    names = [first[name] for name in ("backend", "architecture", "recipe", *(["runtime"] if runtimes else []))]
+    return (*map(style.name, names), *map(style.text, numbers), style.name(" ".join(tiers)) or style.text(DASH))
+
+
+def _ratio(entry: Entry) -> str:
+    """With its interval for one row; for several the median and their range, as the ends of intervals have no mean."""
+    first, ratio = entry.rows[0], entry.median("latency_ratio")
+    if ratio is None:
+        return DASH
+    if len(entry.rows) == 1:
+        text = bounded(ratio, first["latency_ratio_low"], first["latency_ratio_high"], 2)
+    else:
+        text, ends = f"{ratio:.2f}", span((row["latency_ratio"] for row in entry.rows), 2)
+        text = text if text == ends else f"{text}, {ends}"
+    floor, p50 = entry.median("floor_us"), entry.median("latency_p50_us")
+    return f"({text})" if floor is not None and p50 is not None and floor > p50 / 2 else text
+
+
+def _deviations(table: Table, style: Style) -> str:
+    """The two sources of a score's variation, as ranges over the methods; empty with one seed."""
+    found = [entry.deviations for entry in table.entries if entry.deviations]
+    if not found:
+        return ""
+    over_units, over_seeds = ([value for value in values if value is not None] for values in zip(*found, strict=True))
+    return style.say(
+        "Standard deviations, least to greatest of the methods: of the mean score over the choice of {unit} {units}; of a single "
+        "training over seeds {seeds}.",
+        unit=plural(table.unit),
+        units=span(over_units, 3),
+        seeds=span(over_seeds, 3) if over_seeds else f"not estimated from fewer than {MIN_SEEDS} seeds",
+    )
+
+
+def _remarks(entries: Sequence[Entry], style: Style) -> str:
+    """Why scores of ranked rows are undefined, or what they are restricted to; empty where nothing must be said."""
+    reasons = dict.fromkeys(row["reason"] for entry in entries for row in entry.rows if row["reason"])
+    return style.say("Undefined or restricted: {reasons}.", reasons="; ".join(reasons)) if reasons else ""
+
+
+def _others(rows: Sequence[Row], runtimes: bool, style: Style) -> tuple[str, ...]:
+    """Cells that are not ranked: one line a method and reason, skipped ones one line a back end and reason."""
+    skipped: dict[tuple[str, str], int] = defaultdict(int)
+    others: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["outcome"] == "skipped":
+            skipped[row["backend"], row["reason"]] += 1
+        elif row["outcome"] == "ok":
+            others[_name(row, runtimes), "ok, but other seeds or folds of it are not"].append(row)
+        else:
+            others[_name(row, runtimes), f"{row['outcome']} ({row['reason']})"].append(row)
+    lines = [
+        style.say("{name}, {where}: {what}", name=" ".join(name.split()), where=_where(group), what=what)
+        for (name, what), group in others.items()
+    ]
+    for (backend, reason_), count in skipped.items():
+        lines.append(style.say("{backend}: {count} skipped ({reason})", backend=backend, count=count, reason=reason_))
+    return tuple(lines)
+
+
+def _name(row: Row, runtimes: bool) -> str:
+    runtime = f" on {row['runtime']}" if runtimes else ""
+    return f"{row['backend']} {row['architecture']} {row['recipe']}{runtime}"
+
+
+def _where(rows: Sequence[Row]) -> str:
+    if len(rows) > 1:
+        return f"{len(rows)} seeds and folds"
+    return f"seed {rows[0]['seed']}, fold {rows[0]['fold']}"
+
+
+def _legend(suite: Mapping[str, Any], style: Style) -> Section:
+    measure, folds = suite["measure"], len(suite["folds"])
+    if len(suite["seeds"]) * folds > 1:
+        ratio = "The median over seeds and folds, then the least and the greatest; no interval."
+    else:
+        ratio = "[95 %]: over the processes." if measure["processes"] > 1 else "One process: no interval."
+    lines = [
+        "score: of the test rows, at batch 1, from the file that ships; the mean over seeds and folds. [95 %]: percentile "
+        "bootstrap, 1,000 draws. val: validation, the only score that anything was chosen by. The other columns: medians over "
+        "seeds and folds.",
+        f"− {CONTROL}: score less that of the recipe {CONTROL}, paired on the same rows: a smaller network trained from scratch "
+        "for as many updates as a reference and a pass's fine-tuning together; a recipe that does not train on had fewer. flips: "
+        "test rows whose label is not the reference's.",
+        "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these "
+        "bytes. MACs: multiply-adds for one input.",
+        f"p50, p90: one input, {suite['build']['cores']} thread(s), {measure['processes']} process(es) × {measure['rounds']} "
+        f"round(s) × {measure['calls']} calls, quantiles by linear interpolation. time ×: time ÷ that of the reference, "
+        f"measured in turns in the same processes; below 1 is faster. {ratio} In brackets: more than half of the time is the "
+        f"runtime's own floor. ~: noisy, rounds spread by more than {NOISY:.0%}.",
+        "RSS: peak memory of a process that holds the runtime and this model alone. –: undefined or not measured.",
+    ]
+    if folds > 1:
+        lines.insert(0, "evaluations: test rows of each fold, summed over folds; repeated folds test a row more than once.")
+    return Section(style.text("How to read the tables"), (tuple(map(style.text, lines)),))

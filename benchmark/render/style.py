@@ -1,0 +1,77 @@
+"""What every format shares: the parts of a document, how a format escapes, and how numbers are rounded."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Style:
+    """A format's escapes. ``name``: of what people have named, whatever is in it. ``text``: of our own words and numbers."""
+
+    name: Callable[[str], str]
+    text: Callable[[str], str]
+
+    def say(self, template: str, **values: object) -> str:
+        """A sentence with its values filled in: texts are names, numbers are formatted as the template says."""
+        parts = []
+        for literal, field, form, _ in string.Formatter().parse(template):
+            parts.append(self.text(literal))
+            if field:
+                value = values[field]
+                parts.append(self.name(value) if isinstance(value, str) else self.text(format(value, form or "")))
+        return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table. ``align``: ``l`` or ``r`` for each column."""
+
+    headers: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    align: str
+
+
+Part: TypeAlias = str | Grid | tuple[str, ...]
+"""A paragraph, a table, or the items of a list."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the document."""
+
+    title: str
+    parts: tuple[Part, ...]
+
+
+def number(value: float | None, form: str) -> str:
+    """A number as ``format`` writes it, a dash where there is none."""
+    return DASH if value is None else format(value, form).replace("-", "−")
+
+
+def bounded(value: float | None, low: float | None, high: float | None, digits: int, sign: str = "") -> str:
+    """A value and its interval, where it has one."""
+    form = f"{sign}.{digits}f"
+    text = number(value, form)
+    return text if low is None or high is None else f"{text} [{number(low, form)}, {number(high, form)}]"
+
+
+def span(values: Iterable[float], digits: int) -> str:
+    """The least and the greatest value; one number where they look alike, a dash where there is none."""
+    ends = [f"{value:.{digits}f}" for value in sorted(values)]
+    return "–".join(dict.fromkeys((ends[0], ends[-1]))) if ends else DASH
+
+
+def plural(unit: str) -> str:
+    """More than one of a unit."""
+    return unit if unit.endswith("s") else f"{unit}s"
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Numbers in one line."""
+    return ", ".join(map(str, numbers))
