@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from benchmark.errors import UserError
 
@@ -34,6 +35,22 @@ def parse_bytes(text: str) -> int:
 def parse_seconds(text: str) -> float:
     """Seconds in a text such as ``"5 ms"``; raises UserError."""
     return _parse(text, _SECONDS, "duration")
+
+
+def format_bytes(size: int) -> str:
+    """The text that :func:`parse_bytes` reads as ``size``, in the largest unit of which it is a whole number."""
+    units = sorted(_BYTES, key=_BYTES.__getitem__, reverse=True)
+    return next(f"{size // _BYTES[unit]} {unit}" for unit in units if size % _BYTES[unit] == 0)
+
+
+def format_seconds(seconds: float) -> str:
+    """The text that :func:`parse_seconds` reads as ``seconds``, to the last bit."""
+    shortest = Decimal(repr(seconds))
+    for unit, digits in (("s", 0), ("ms", 3), ("us", 6)):
+        text = f"{shortest.scaleb(digits).normalize():f} {unit}"
+        if seconds >= _SECONDS[unit] and parse_seconds(text) == seconds:
+            return text
+    return f"{shortest:f} s"
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _list(registry: Registry) -> int:
 
 def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Path]:
     """The part of the suite that was asked for, all of it checked, and its results folder."""
-    from benchmark import runner
+    from benchmark import limits, runner
     from benchmark import suite as suites
     from benchmark.plan import plan
 
@@ -123,6 +123,7 @@ def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Path
         task=options.task, backend=options.backend, recipe=options.recipe, seeds=options.seeds, folds=options.folds
     )
     try:
+        limits.check_cores(suite.build.cores)
         plan(suite, registry, {}, runner.machine())  # whatever is wrong with the suite is said before anything is started
     except UserError as error:
         raise UserError(f"suite {suite.name}: {error}") from None
@@ -156,15 +157,15 @@ def _finish(ended: Ended, folder: Path, *, strict: bool) -> int:
     return 1 if strict and bad else 0
 
 
-def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, set[tuple[str, int]], set[str]]:
-    """What a run would do now: the plan, the (task, fold) pairs that are prepared, and the ids that it would reuse."""
+def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, set[tuple[str, int]], dict[str, StepResult]]:
+    """What a run would do now: the plan, the (task, fold) pairs that are prepared, and the results that it would reuse."""
     from benchmark import runner
     from benchmark.plan import plan, plan_preparation
 
     preparation = plan_preparation(suite, registry)
     known = runner.prepared_folds(preparation, runner.look_up(layout, preparation.values()))
     whole = plan(suite, registry, known, runner.machine())
-    return whole, set(known), set(runner.look_up(layout, whole.steps.values()))
+    return whole, set(known), runner.look_up(layout, whole.steps.values())
 
 
 def _recommend(options: argparse.Namespace) -> int:
@@ -225,6 +226,7 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
 
 def _dry_run(suite: Suite, registry: Registry, folder: Path) -> int:
     from benchmark import runner
+    from benchmark.plan import judge
 
     whole, known, finished = _planned(suite, registry, runner.Layout(folder))
     for cell in whole.cells:
@@ -234,6 +236,8 @@ def _dry_run(suite: Suite, registry: Registry, folder: Path) -> int:
             verdict = f"skip: {cell.skipped}"
         elif (cell.task, cell.fold) not in known:
             verdict = "run: its data is not prepared yet, so its steps' ids are unknown"
+        elif (ended := judge(cell, finished))[0] == "skipped":
+            verdict = f"reuse: skipped ({ended[1]})"
         elif missing:
             verdict = f"run: {len(missing)} of {len(steps)} steps are not finished"
         else:

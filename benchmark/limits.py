@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from benchmark.errors import UserError
+
 _PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
 
@@ -23,6 +25,13 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 def available_cores() -> list[int]:
     """The cores this process may run on, sorted."""
     return sorted(os.sched_getaffinity(0))
+
+
+def check_cores(asked: int) -> None:
+    """Raises UserError where a build is to have more cores than there are."""
+    here = len(available_cores())
+    if asked > here:
+        raise UserError(f"budget.build.cores is {asked}, but there are {here} here")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ is finished is on disk before the next job starts, so Ctrl-C or ``kill -9`` lose
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -30,7 +31,7 @@ from benchmark.errors import UserError, one_line
 from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, judge, measure_digest, plan, plan_preparation
 from benchmark.registry import Registry
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
-from benchmark.suite import Suite
+from benchmark.suite import Suite, dump
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     Accepted: TypeAlias = tuple[Outcome, str, dict[str, Any], dict[str, NDArray[Any]]]
     """Outcome, reason, facts and arrays of a step."""
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a disk can do to the host: no fault of its code."""
 _POLL = 0.1  # seconds between looks at whether a job has gone on to its next step
 
 
@@ -109,23 +112,31 @@ def run(
 ) -> Ended:
     """Runs every unfinished step of the suite and records the grid. ``jobs``: build jobs at once, by default as many as there are
     cores for. ``fresh``: reuse nothing."""
-    cores = limits.available_cores()
-    if suite.build.cores > len(cores):
-        raise UserError(f"budget.build.cores is {suite.build.cores}, but there are {len(cores)} here")
-    most = len(cores) // suite.build.cores
+    limits.check_cores(suite.build.cores)
+    most = len(limits.available_cores()) // suite.build.cores
     with locked(layout):
         store = open_store(layout.store)
         try:
             runner = _Runner(suite, layout, store, progress, fresh, min(jobs or most, most))
             return runner.run(registry)
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            kept = "everything finished is kept; the same command goes on from here"
+            raise UserError(f"results folder {layout.root}: {error.strerror}: {kept}") from None
         finally:
             store.close()
 
 
 def look_up(layout: Layout, steps: Iterable[Step]) -> dict[str, StepResult]:
-    """The results among ``steps`` that a run would reuse, without touching the folder; empty where there is none."""
-    if not layout.store.exists():
+    """The results among ``steps`` that a run would reuse, without touching the folder; empty where there is none. Raises
+    UserError where there can be none."""
+    try:
+        layout.store.stat()
+    except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise UserError(f"results folder {layout.root}: {error.strerror}") from None
     store = open_store(layout.store)
     try:
         return _reusable(layout, store, steps, {})
@@ -221,16 +232,23 @@ class _Runner:
         here = limits.host_class()
         self.store.set_meta(f"host_class:{here.id}", dataclasses.asdict(here))
         self.store.set_meta("suite", _describe(self.suite))
+        self._keep_suite()
         preparation = plan_preparation(self.suite, registry)
         self._stage("prepare", {step.id: step for step in preparation.values()}, self.jobs)
         whole = plan(self.suite, registry, prepared_folds(preparation, self.results), machine())
         self.store.replace_cells(dataclasses.asdict(cell) for cell in whole.cells)
-        self._stage("build", {id_: step for id_, step in whole.steps.items() if step.kind not in MEASURED}, self.jobs)
+        self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
         self._stage("measure", self._worth_measuring(whole), 1)
         for left in (self.layout.root / "steps").glob("*.part"):  # of killed runs, of steps that no plan has any more
             shutil.rmtree(left, ignore_errors=True)
         ended = [(cell, *judge(cell, self.results)) for cell in whole.cells]
         return Ended([(cell, outcome or "no_result", reason) for cell, outcome, reason in ended], self.steps_run)
+
+    def _keep_suite(self) -> None:
+        """Writes down what is run, so that others can run it from there."""
+        part = self.layout.root / "suite.part"
+        part.write_text(dump(self.suite), encoding="utf-8")
+        part.rename(part.with_suffix(".toml"))
 
     def _worth_measuring(self, whole: Plan) -> dict[str, Step]:
         """Latency and memory of the cells that nothing has decided yet."""
@@ -401,6 +419,8 @@ class _Runner:
             outcome, reason = "timeout", f"ended after {told.observed['seconds']:.1f} s of {self.suite.build.seconds:g}"
         if outcome == "ok":
             outcome, reason, facts, arrays = self._accept(step, part, facts)
+        if outcome != "ok":
+            shutil.rmtree(part / "output", ignore_errors=True)  # of no use, and it may be what fills the disk
         part.mkdir(exist_ok=True)  # a plugin may have removed it
         result = StepResult(
             id=step.id,
@@ -482,6 +502,11 @@ class _Runner:
             ("memory", build.memory, "not enforced here"),
         )
         return {name: {"limit": limit, "mechanism": how, "observed": observed[name]} for name, limit, how in enforced}
+
+
+def _is_built(step: Step) -> bool:
+    """Whether a step belongs to the build stage. The inputs of a fold that could not be prepared have no shape to build for."""
+    return step.kind not in MEASURED and step.settings.get("input_shape") != []
 
 
 def _kill_group(child: _Child) -> None:

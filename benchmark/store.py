@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -32,6 +35,8 @@ CREATE TABLE IF NOT EXISTS arrays (
 CREATE TABLE IF NOT EXISTS cells (position INTEGER PRIMARY KEY, cell TEXT NOT NULL);
 """
 
+_OF_THE_DISK = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO}
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -55,14 +60,26 @@ class StepResult:
 
 
 class Store:
-    """Open with :func:`open_store`. Every method is one transaction."""
+    """Open with :func:`open_store`. Every method is one transaction. Those that
+    write raise OSError where the disk is full or fails, and have then changed nothing."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            with self._connection:
+                yield
+        except sqlite3.OperationalError as error:
+            number = _OF_THE_DISK.get(error.sqlite_errorcode & 0xFF)  # the bits above say what exactly SQLite was doing
+            if number is None:
+                raise
+            raise OSError(number, os.strerror(number)) from None
+
     def record(self, result: StepResult, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         """Writes a step's result and its arrays, replacing earlier ones of the same id."""
-        with self._connection:
+        with self._transaction():
             self._connection.execute("DELETE FROM arrays WHERE step = ?", (result.id,))
             self._connection.execute(
                 "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -87,7 +104,7 @@ class Store:
 
     def forget(self, ids: Collection[str]) -> None:
         """Removes steps and their arrays."""
-        with self._connection:
+        with self._transaction():
             for table, column in (("arrays", "step"), ("steps", "id")):
                 self._connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(id_,) for id_ in ids])
 
@@ -119,7 +136,7 @@ class Store:
 
     def replace_cells(self, cells: Iterable[Mapping[str, Any]]) -> None:
         """Writes the grid of this run: what the tables are made of. Steps of earlier runs stay and are reused."""
-        with self._connection:
+        with self._transaction():
             self._connection.execute("DELETE FROM cells")
             self._connection.executemany("INSERT INTO cells VALUES (?, ?)", enumerate(map(json.dumps, cells)))
 
@@ -129,7 +146,7 @@ class Store:
 
     def set_meta(self, key: str, value: Any) -> None:
         """Remembers a JSON value."""
-        with self._connection:
+        with self._transaction():
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
     def meta(self, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""Suite files: TOML -> :class:`Suite`. Every mistake is one line naming the file and the key."""
+"""Suite files: TOML -> :class:`Suite` and back. Every mistake is one line naming the file and the key."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from benchmark.budget import BuildLimits, DeviceTier, parse_bytes, parse_seconds
+from benchmark import limits
+from benchmark.budget import BuildLimits, DeviceTier, format_bytes, format_seconds, parse_bytes, parse_seconds
 from benchmark.errors import UserError
 from benchmark.registry import nearest
 from benchmark.specs import Scalar
@@ -22,6 +23,7 @@ from benchmark.specs import Scalar
 REFERENCE = "reference"
 _PASS = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\((.*)\))?\s*")
 _SUITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class PassCall:
     def __str__(self) -> str:
         if not self.params:
             return self.name
-        return f"{self.name}({', '.join(f'{key}={json.dumps(value, ensure_ascii=False)}' for key, value in self.params)})"
+        return f"{self.name}({', '.join(f'{_key(key)}={_literal(value)}' for key, value in self.params)})"
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class MeasureOptions:
 
 @dataclass(frozen=True)
 class Suite:
-    """A grid of cells. ``architectures``: back end -> names (absent: the default one of each modality). ``training``: back end
-    or ``""`` for all -> training parameters."""
+    """A grid of cells. ``recipes``: the reference first. ``architectures``: back end -> names (absent: the default one of each
+    modality). ``training``: back end or ``""`` for all -> training parameters, at least one each."""
 
     name: str
     tasks: tuple[str, ...]
@@ -85,10 +87,13 @@ class Suite:
     ) -> Suite:
         """The part of the grid whose names match the globs; ``reference`` is always kept. ``seeds``, ``folds``: use 0 .. n-1."""
         chosen = _matching("recipe", tuple(map(str, self.recipes)), recipe)
+        backends = _matching("backend", self.backends, backend)
         return dataclasses.replace(
             self,
             tasks=_matching("task", self.tasks, task),
-            backends=_matching("backend", self.backends, backend),
+            backends=backends,
+            architectures={name: value for name, value in self.architectures.items() if name in backends},
+            training={name: value for name, value in self.training.items() if name in ("", *backends)},
             recipes=tuple(one for one in self.recipes if not one.passes or str(one) in chosen),
             seeds=self.seeds if seeds is None else tuple(range(seeds)),
             folds=self.folds if folds is None else tuple(range(folds)),
@@ -107,6 +112,8 @@ def parse_pass(text: str) -> PassCall:
     match = _PASS.fullmatch(text)
     if match is None:
         raise UserError(f"{text!r} is not a pass: write name or name(parameter=value, ...)")
+    if match[1] == REFERENCE:
+        raise UserError(f"{text!r} is no pass: every suite has the recipe without passes, which is called {REFERENCE}")
     if match[2] is None:
         return PassCall(match[1])
     try:
@@ -123,7 +130,8 @@ def shipped() -> dict[str, Path]:
 
 
 def load(name_or_path: str) -> Suite:
-    """A shipped suite by name, or a suite file by path (anything with a slash or ending in ``.toml``); raises UserError."""
+    """A shipped suite by name, or a suite file by path (anything with a slash or ending in ``.toml``); raises UserError, also
+    where this machine has fewer cores than it asks for."""
     if "/" in name_or_path or name_or_path.endswith(".toml"):
         path = Path(name_or_path)
     else:
@@ -135,7 +143,9 @@ def load(name_or_path: str) -> Suite:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return parse(text, str(path))
+    suite = parse(text, str(path))
+    limits.check_cores(suite.build.cores)
+    return suite
 
 
 def parse(text: str, source: str) -> Suite:
@@ -148,6 +158,51 @@ def parse(text: str, source: str) -> Suite:
         return _suite(document)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
+
+
+def dump(suite: Suite) -> str:
+    """The suite as a TOML text that :func:`parse` reads into an equal one. Every key is there, also those left at defaults."""
+    return "\n".join(_lines(suite)).lstrip() + "\n"
+
+
+def _lines(suite: Suite) -> Iterator[str]:
+    yield from _section("[suite]", {"name": suite.name, "tasks": suite.tasks, "backends": suite.backends})
+    yield from _section("", {"runtimes": suite.runtimes, "seeds": suite.seeds, "folds": suite.folds})
+    if suite.architectures:
+        yield from _section("[suite.architectures]", suite.architectures)
+    for backend, params in suite.training.items():
+        yield from _section(f"[train.{_key(backend)}]" if backend else "[train]", params)
+    build = suite.build
+    yield from _section(
+        "[budget.build]", {"cores": build.cores, "memory": format_bytes(build.memory), "seconds": float(build.seconds)}
+    )
+    for tier in suite.tiers:
+        texts = {
+            "name": tier.name,
+            "bytes": tier.bytes and format_bytes(tier.bytes),
+            "latency_p90": tier.latency_p90 and format_seconds(tier.latency_p90),
+        }
+        yield from _section("[[budget.device]]", {key: text for key, text in texts.items() if text})
+    yield from _section("[measure]", dataclasses.asdict(suite.measure))
+    for recipe in suite.recipes:
+        if recipe.passes:
+            yield from _section("[[recipe]]", {"passes": tuple(map(str, recipe.passes))})
+
+
+def _section(head: str, values: Mapping[str, Scalar | Sequence[Scalar]]) -> Iterator[str]:
+    yield from ["", head] if head else []
+    for key, value in values.items():
+        text = _literal(value) if isinstance(value, Scalar) else f"[{', '.join(map(_literal, value))}]"
+        yield f"{_key(key)} = {text}"
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _literal(name)
+
+
+def _literal(value: Scalar) -> str:
+    """A scalar as TOML, which is JSON but for a character that JSON leaves as it is and TOML forbids."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _suite(document: Mapping[str, Any]) -> Suite:
@@ -176,7 +231,7 @@ def _suite(document: Mapping[str, Any]) -> Suite:
         tasks=_get(head, "tasks", "suite.", _texts),
         backends=backends,
         architectures={key: _texts(value, f"suite.architectures.{key}") for key, value in architectures.items()},
-        recipes=tuple(dict.fromkeys([Recipe(), *recipes])),
+        recipes=tuple({str(one): one for one in [Recipe(), *recipes]}.values()),  # 1, 1.0 and true are equal, and not the same
         training=_training(_table(document, "train", ""), backends),
         build=_build(_table(budget, "build", "budget.")),
         tiers=tuple(tiers),
@@ -202,7 +257,7 @@ def _training(entry: Mapping[str, Any], backends: Collection[str]) -> dict[str, 
             training[key] = {name: _scalar(inner, f"train.{key}.{name}") for name, inner in value.items()}
         else:
             training[""][key] = _scalar(value, f"train.{key}")
-    return training
+    return {key: params for key, params in training.items() if params}
 
 
 def _build(entry: Mapping[str, Any]) -> BuildLimits:
@@ -230,6 +285,13 @@ def _measure(entry: Mapping[str, Any]) -> MeasureOptions:
 
 
 # The checks below take a value and the key it stands at, and return it or raise UserError naming the key.
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # TOML can say numbers and nestings that Python does not print
+        return "this value"
 
 
 def _known(entry: Mapping[str, Any], keys: Collection[str], where: str) -> None:
@@ -260,13 +322,13 @@ def _tables(entry: Mapping[str, Any], key: str, where: str) -> Sequence[Mapping[
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value:
-        raise UserError(f"{where} must be a text, not {value!r}")
+        raise UserError(f"{where} must be a text, not {_shown(value)}")
     return value
 
 
 def _texts_or_none(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise UserError(f"{where} must be an array of texts, not {value!r}")
+        raise UserError(f"{where} must be an array of texts, not {_shown(value)}")
     return tuple(_text(item, where) for item in value)
 
 
@@ -279,27 +341,27 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
 
 def _indices(value: Any, where: str) -> tuple[int, ...]:
     if not isinstance(value, list) or not value or not all(type(item) is int and 0 <= item < 2**32 for item in value):
-        raise UserError(f"{where} must be an array of whole numbers from 0 to 2**32 - 1, not {value!r}")
+        raise UserError(f"{where} must be an array of whole numbers from 0 to 2**32 - 1, not {_shown(value)}")
     if len(set(value)) < len(value):
         raise UserError(f"{where} must name each number once")
     return tuple(value)
 
 
 def _positive(value: Any, where: str) -> int:
-    if type(value) is not int or value < 1:
-        raise UserError(f"{where} must be a whole number from 1 on, not {value!r}")
+    if type(value) is not int or not 1 <= value < 2**32:
+        raise UserError(f"{where} must be a whole number from 1 to 2**32 - 1, not {_shown(value)}")
     return value
 
 
 def _above_zero(value: Any, where: str) -> float:
     if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:
-        raise UserError(f"{where} must be a number above 0, not {value!r}")
+        raise UserError(f"{where} must be a number above 0, not {_shown(value)}")
     return float(value)
 
 
 def _scalar(value: Any, where: str) -> Scalar:
     if not isinstance(value, str) and not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
-        raise UserError(f"{where} must be a finite number, a text or a truth value, not {value!r}")
+        raise UserError(f"{where} must be a finite number, a text or a truth value, not {_shown(value)}")
     return value
 
 

@@ -13,11 +13,13 @@ import json
 import os
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +47,38 @@ def main(job_file: str) -> int:
         except UserError as error:
             result.update(outcome="failed", reason=one_line(str(error)))
         except MemoryError as error:
-            traceback.print_exc()
+            _print_traceback()
             result.update(outcome="out_of_memory", reason=described(error))
         except Exception as error:  # a plugin may raise anything; the traceback goes to the log, the line into the row
-            traceback.print_exc()
+            _print_traceback()
             result.update(outcome="failed", reason=described(error))
         now = time.monotonic()
         observed = {"seconds": now - started, "memory": memory.peak_memory(), "cores": len(os.sched_getaffinity(0))}
         result.update(observed=observed)
-        _write(folder / "worker.json", json.dumps(result, allow_nan=False))
+        _tell(folder, result)
         if result["outcome"] != "ok":
             break  # the rest of the job needs what this step did not make
         started = now
     return 0
+
+
+def _print_traceback() -> None:
+    with suppress(OSError):  # the log is a file, and the disk may be full
+        traceback.print_exc()
+
+
+def _tell(folder: Path, result: dict[str, Any]) -> None:
+    """Writes how a step ended. Where the disk is full it has failed, and what it made gives way to these few bytes."""
+    try:
+        _write(folder / "worker.json", json.dumps(result, allow_nan=False))
+    except OSError as error:
+        shutil.rmtree(folder / "output", ignore_errors=True)
+        (folder / "arrays.npz").unlink(missing_ok=True)
+        if result["outcome"] == "ok":
+            result.update(outcome="failed", reason=described(error))
+        elif str(error.strerror) not in result["reason"]:  # numpy and others do not say what kept them from writing
+            result.update(reason=f"{result['reason']} ({error.strerror})")
+        _write(folder / "worker.json", json.dumps(result, allow_nan=False))
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,11 +1,15 @@
-"""Units: what a text is worth, and that whatever is no quantity is refused in one line."""
+"""Units: what a text is worth, how a value is written, and that whatever is no quantity is refused in one line."""
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmark import UserError
-from benchmark.budget import parse_bytes, parse_seconds
+from benchmark.budget import format_bytes, format_seconds, parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -66,3 +70,42 @@ def test_zero_and_infinity(number: str) -> None:
 def test_less_than_a_byte_is_no_size() -> None:
     with pytest.raises(UserError, match=r"'0\.4 B' is not a size: it is less than one byte"):
         parse_bytes("0.4 B")
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (1, "1 B"),
+        (1000, "1 KB"),
+        (1024, "1 KiB"),
+        (1536, "1536 B"),
+        (64 * 1024, "64 KiB"),
+        (3 * 1024**3, "3 GiB"),
+        (10**9, "1 GB"),
+    ],
+)
+def test_bytes_are_written_in_the_largest_unit_that_holds_them(size: int, expected: str) -> None:
+    assert format_bytes(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.001, "1 ms"), (0.00025, "250 us"), (0.0015, "1.5 ms"), (5.0, "5 s"), (600.0, "600 s"), (1e-7, "0.0000001 s")],
+)
+def test_seconds_are_written_as_people_do(seconds: float, expected: str) -> None:
+    assert format_seconds(seconds) == expected
+
+
+EVERY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+
+
+@EVERY
+@given(st.integers(1, 2**53) | st.integers(0, 900).map(lambda power: 2 ** (53 + power)))
+def test_bytes_are_read_as_they_were_written(size: int) -> None:
+    assert parse_bytes(format_bytes(size)) == size
+
+
+@EVERY
+@given(st.floats(min_value=0, exclude_min=True, max_value=sys.float_info.max))
+def test_seconds_are_read_as_they_were_written_to_the_last_bit(seconds: float) -> None:
+    assert parse_seconds(format_seconds(seconds)) == seconds

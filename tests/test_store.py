@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,60 @@ def test_meta(store: Store) -> None:
     assert store.meta("suite") == {"seeds": [0, 1]}
     with pytest.raises(KeyError, match="nothing"):
         store.meta("nothing")
+
+
+# A disk that is full or fails
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = open_store(path)
+    store.record(RESULT, {"x": np.ones(2)})
+    store.replace_cells([{"task": "a"}])
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")  # what SQLite then says is what it says of a full disk
+    big = dataclasses.replace(RESULT, facts={"big": "x" * 100_000})
+    writes: list[Callable[[], None]] = [
+        lambda: store.record(big, {"x": np.zeros(2)}),
+        lambda: store.replace_cells([{"task": "x" * 100_000}]),
+        lambda: store.set_meta("suite", "x" * 100_000),
+    ]
+    for write in writes:
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            write()
+        assert caught.value.errno == errno.ENOSPC
+    assert store.results(["a1"]) == {"a1": RESULT}
+    assert store.array("a1", "x").tolist() == [1, 1]
+    assert store.cells() == [{"task": "a"}]
+    with pytest.raises(KeyError):
+        store.meta("suite")
+    store.close()
+    again = open_store(path)  # there is space again
+    again.record(big)
+    assert again.results(["a1"]) == {"a1": big}
+    again.close()
+
+
+FAILING = """
+import resource, signal, sys
+from pathlib import Path
+from benchmark.store import StepResult, open_store
+
+store = open_store(Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    store.record(StepResult("id", "train", "label", "ok", "", 0.5, "now", {"text": "x" * 400_000}))
+except OSError as error:
+    print(error)
+print(store.results(["id"]))
+"""
+
+
+def test_a_write_that_the_system_refuses_is_an_error_of_the_system(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FAILING, str(tmp_path / "store.sqlite")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.stdout, run.stderr) == ("[Errno 5] Input/output error\n{}\n", "")
 
 
 # Files that are no store

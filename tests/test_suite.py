@@ -1,8 +1,11 @@
-"""Suite files: what a document means, and that every mistake is one line naming the file, the key and the nearest name."""
+"""Suite files: what a document means, that it survives printing, and that every mistake is one line naming the file, the key and
+the nearest name."""
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from benchmark import UserError
 from benchmark.budget import BuildLimits, DeviceTier
 from benchmark.specs import Scalar
-from benchmark.suite import MeasureOptions, PassCall, Recipe, Suite, load, parse, parse_pass, shipped
+from benchmark.suite import MeasureOptions, PassCall, Recipe, Suite, dump, load, parse, parse_pass, shipped
 
 HEAD = '[suite]\nname = "s"\ntasks = ["a"]\nbackends = ["b", "c"]\n'
 
@@ -38,7 +41,7 @@ def test_defaults() -> None:
         architectures={},
         seeds=(0,),
         folds=(0,),
-        training={"": {}},
+        training={},
         build=BuildLimits(cores=1, memory=1024**3, seconds=60.0),
         tiers=(),
         measure=MeasureOptions(processes=3, rounds=3, calls=100),
@@ -102,6 +105,11 @@ def test_the_reference_comes_first_and_once() -> None:
     assert list(map(str, parse(text, "file.toml").recipes)) == ["reference", "x"]
 
 
+def test_recipes_are_told_apart_by_how_they_are_written() -> None:
+    text = "".join(f'[[recipe]]\npasses = ["x(a={value})"]\n' for value in ("1", "true", "1.0", "0x1"))
+    assert list(map(str, parse(HEAD + text, "file.toml").recipes)) == ["reference", "x(a=1)", "x(a=true)", "x(a=1.0)"]
+
+
 # Mistakes
 
 
@@ -147,8 +155,8 @@ def test_the_reference_comes_first_and_once() -> None:
         (HEAD + "[train.x]\nlr = 1", "unknown key train.x; known: b, c"),
         (HEAD + "[budget]\nbuilt = 1", "unknown key budget.built; did you mean 'build'?"),
         (HEAD + "[budget.build]\ncore = 1", "unknown key budget.build.core; did you mean 'cores'?"),
-        (HEAD + "[budget.build]\ncores = 0", "budget.build.cores must be a whole number from 1 on, not 0"),
-        (HEAD + "[budget.build]\ncores = true", "budget.build.cores must be a whole number from 1 on, not True"),
+        (HEAD + "[budget.build]\ncores = 0", "budget.build.cores must be a whole number from 1 to 2**32 - 1, not 0"),
+        (HEAD + "[budget.build]\ncores = true", "budget.build.cores must be a whole number from 1 to 2**32 - 1, not True"),
         (HEAD + "[budget.build]\nmemory = 1024", "budget.build.memory must be a text, not 1024"),
         (
             HEAD + '[budget.build]\nmemory = "1 GiG"',
@@ -166,7 +174,7 @@ def test_the_reference_comes_first_and_once() -> None:
         ),
         (HEAD + '[[budget.device]]\nname = "S"\n[[budget.device]]\nname = "S"', "budget.device must name each tier once"),
         (HEAD + "[measure]\nround = 1", "unknown key measure.round; did you mean 'rounds'?"),
-        (HEAD + "[measure]\ncalls = 1.0", "measure.calls must be a whole number from 1 on, not 1.0"),
+        (HEAD + "[measure]\ncalls = 1.0", "measure.calls must be a whole number from 1 to 2**32 - 1, not 1.0"),
         (HEAD + "[recipe]\npasses = []", "recipe must be an array of tables: [[recipe]]"),
         (HEAD + "[[recipe]]", "recipe[0].passes is missing"),
         (HEAD + "[[recipe]]\npass = []", "unknown key recipe[0].pass; did you mean 'passes'?"),
@@ -175,6 +183,10 @@ def test_the_reference_comes_first_and_once() -> None:
         (
             HEAD + '[[recipe]]\npasses = ["x y"]',
             "recipe[0].passes: 'x y' is not a pass: write name or name(parameter=value, ...)",
+        ),
+        (
+            HEAD + '[[recipe]]\npasses = ["reference"]',
+            "recipe[0].passes: 'reference' is no pass: every suite has the recipe without passes, which is called reference",
         ),
     ],
 )
@@ -190,6 +202,27 @@ def test_what_python_refuses_to_parse_is_not_valid_either(text: str) -> None:
 @pytest.mark.parametrize("key", ["[train]\nlr", "[budget.build]\nseconds"])
 def test_an_integer_that_no_float_can_hold(key: str) -> None:
     assert message(f"{HEAD}{key} = {10**400}").endswith(f"not {10**400}")
+
+
+HUGE = "0x" + "f" * 4000
+"""TOML reads it; Python does not print it."""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HEAD + f"seeds = [{HUGE}]", "suite.seeds must be an array of whole numbers from 0 to 2**32 - 1, not this value"),
+        (HEAD + f"[measure]\ncalls = {HUGE}", "measure.calls must be a whole number from 1 to 2**32 - 1, not this value"),
+        (HEAD + f"[train]\nlr = {HUGE}", "train.lr must be a finite number, a text or a truth value, not this value"),
+        (f"[suite]\nname = [[{HUGE}]]", "suite.name must be a text, not this value"),
+    ],
+)
+def test_what_python_refuses_to_print_is_a_mistake_like_others(text: str, expected: str) -> None:
+    assert message(text) == f"file.toml: {expected}"
+
+
+def test_tables_in_tables_deeper_than_python_prints() -> None:
+    assert message("[suite]\nname" + ".a" * 2000 + " = 1").startswith("file.toml: suite.name must be a text, not ")
 
 
 # Passes
@@ -233,8 +266,7 @@ def test_arguments_that_are_no_scalars(value: str) -> None:
         parse_pass(f"p(a={value})")
 
 
-# JSON, which texts of passes are written in, leaves DEL bare; TOML forbids it.
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"))
+TEXTS = st.text()
 SCALARS: st.SearchStrategy[Scalar] = (
     TEXTS | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 )
@@ -242,7 +274,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]*", fullmatch=True)
 PASSES = st.builds(
     lambda name, params: PassCall(name, tuple(sorted(params.items()))),
     NAMES,
-    st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True), SCALARS, max_size=3),
+    st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True) | TEXTS, SCALARS, max_size=3),
 )
 QUICK = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 
@@ -268,7 +300,7 @@ def toml(value: Any) -> str:
         return "[" + ", ".join(map(toml, value)) + "]"
     if isinstance(value, float):
         return repr(value)
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON leaves DEL bare; TOML forbids it
 
 
 def document(values: dict[str, Any]) -> str:
@@ -313,6 +345,13 @@ DOCUMENTS = table(
 )
 
 
+def survives_printing(suite: Suite) -> None:
+    printed = dump(suite)
+    again = parse(printed, "printed.toml")
+    assert again == suite
+    assert dump(again) == printed  # 1, 1.0 and true are equal: the types are kept too
+
+
 def parses_or_says_why(text: str) -> None:
     try:
         parsed = parse(text, "file.toml")
@@ -320,6 +359,7 @@ def parses_or_says_why(text: str) -> None:
         said = str(error)
     else:
         assert parsed.recipes[0] == Recipe()
+        survives_printing(parsed)
         return
     assert said.startswith("file.toml: ")
     assert len(said.splitlines()) == 1
@@ -367,8 +407,164 @@ def test_a_right_document_keeps_every_value(
         "file.toml",
     )
     assert (suite.name, suite.tasks, suite.backends, suite.seeds) == (name, tuple(tasks), tuple(backends), tuple(seeds))
-    assert suite.training == {"": training}
+    assert suite.training == ({"": training} if training else {})
     assert suite.recipes == tuple(dict.fromkeys([Recipe(), *(Recipe(tuple(calls)) for calls in recipes)]))
+
+
+REAL = [path.read_text(encoding="utf-8") for path in shipped().values()]
+TOKENS = [
+    "[",
+    "]",
+    "[[",
+    "{",
+    "}",
+    "=",
+    '"',
+    "'",
+    '"""',
+    ",",
+    "#",
+    ".",
+    "\\",
+    "\n",
+    "\r",
+    "\x7f",
+    "(",
+    ")",
+    "0",
+    "-1",
+    "1e9",
+    "inf",
+    "nan",
+]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """A shipped suite of which up to four places were replaced by a token, some text, or a piece of the file itself."""
+    text = draw(st.sampled_from(REAL))
+    for _ in range(draw(st.integers(1, 4))):
+        start, cut, other = (draw(st.integers(0, most)) for most in (len(text), 20, len(text)))
+        new = draw(st.sampled_from(TOKENS) | st.text(max_size=4) | st.just(text[other : other + 20]))
+        text = text[:start] + new + text[start + cut :]
+    return text
+
+
+@settings(QUICK, max_examples=200)
+@given(mutated())
+def test_any_change_of_a_suite_parses_or_says_why(text: str) -> None:
+    parses_or_says_why(text)
+
+
+# Printing
+
+ANY_NAMES = st.lists(st.text(min_size=1), min_size=1, max_size=3, unique=True).map(tuple)
+INDICES = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True).map(tuple)
+COUNTS = st.integers(1, 2**32 - 1)
+SECONDS = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+BYTES = st.integers(1, 2**53) | st.sampled_from([16 * 1024, 10**9, 3 * 1000**2, 1024**4])
+SOME_SCALARS = st.dictionaries(TEXTS, SCALARS, min_size=1, max_size=3)
+
+
+@st.composite
+def suites(draw: st.DrawFn) -> Suite:
+    """Any suite that a file can say."""
+    backends = draw(ANY_NAMES)
+    own = draw(st.dictionaries(st.sampled_from(backends), SOME_SCALARS))
+    shared = {key: value for key, value in draw(SOME_SCALARS).items() if key not in own}
+    recipes = draw(st.lists(st.lists(PASSES, min_size=1, max_size=3), max_size=3))
+    return Suite(
+        name=draw(NAMES),
+        tasks=draw(ANY_NAMES),
+        backends=backends,
+        recipes=(Recipe(), *{str(one): one for one in (Recipe(tuple(passes)) for passes in recipes)}.values()),
+        runtimes=draw(ANY_NAMES),
+        architectures=draw(st.dictionaries(st.sampled_from(backends), ANY_NAMES)),
+        seeds=draw(INDICES),
+        folds=draw(INDICES),
+        training={**({"": shared} if shared else {}), **own},
+        build=BuildLimits(draw(COUNTS), draw(BYTES), draw(SECONDS)),
+        tiers=tuple(
+            DeviceTier(name, draw(st.none() | BYTES), draw(st.none() | SECONDS))
+            for name in draw(st.lists(st.text(min_size=1), max_size=3, unique=True))
+        ),
+        measure=MeasureOptions(draw(COUNTS), draw(COUNTS), draw(COUNTS)),
+    )
+
+
+@QUICK
+@given(suites())
+def test_any_suite_survives_printing(suite: Suite) -> None:
+    survives_printing(suite)
+
+
+@QUICK
+@given(suites(), st.data())
+def test_any_part_of_a_suite_survives_printing(suite: Suite, data: st.DataObject) -> None:
+    backend = data.draw(st.sampled_from(suite.backends))
+    part = suite.select(backend=glob.escape(backend), seeds=2)
+    assert (part.backends, part.seeds) == ((backend,), (0, 1))
+    assert set(part.architectures) <= {backend}
+    assert set(part.training) <= {"", backend}
+    survives_printing(part)
+
+
+def test_a_printed_suite_is_made_for_people() -> None:
+    suite = parse(
+        HEAD
+        + """architectures = {c = ["x"]}
+        [train]
+        "odd key" = "a\\u007Fb"
+        [train.b]
+        lr = 1e-3
+        [[budget.device]]
+        name = "S"
+        bytes = "65536 B"
+        latency_p90 = "0.0015 s"
+        [[recipe]]
+        passes = ["x(b=true, a=0x10)", "y"]
+        """,
+        "file.toml",
+    )
+    assert (
+        dump(suite)
+        == """\
+[suite]
+name = "s"
+tasks = ["a"]
+backends = ["b", "c"]
+runtimes = ["onnxruntime"]
+seeds = [0]
+folds = [0]
+
+[suite.architectures]
+c = ["x"]
+
+[train]
+"odd key" = "a\\u007fb"
+
+[train.b]
+lr = 0.001
+
+[budget.build]
+cores = 1
+memory = "1 GiB"
+seconds = 60.0
+
+[[budget.device]]
+name = "S"
+bytes = "64 KiB"
+latency_p90 = "1.5 ms"
+
+[measure]
+processes = 3
+rounds = 3
+calls = 100
+
+[[recipe]]
+passes = ["x(a=16, b=true)", "y"]
+"""
+    )
 
 
 # The part of a grid that a user asks for
@@ -460,6 +656,16 @@ def test_load_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(HEAD, encoding="utf-8")
     assert load(str(path)) == parse(HEAD, "")
+
+
+def test_a_suite_for_a_larger_machine_is_not_loaded(tmp_path: Path) -> None:
+    path, here = tmp_path / "mine.toml", len(os.sched_getaffinity(0))
+    path.write_text(f"{HEAD}[budget.build]\ncores = {here}", encoding="utf-8")
+    assert load(str(path)).build.cores == here
+    path.write_text(f"{HEAD}[budget.build]\ncores = {here + 1}", encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load(str(path))
+    assert str(caught.value) == f"budget.build.cores is {here + 1}, but there are {here} here"
 
 
 def test_load_names_the_file(tmp_path: Path) -> None:

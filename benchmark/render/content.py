@@ -36,7 +36,9 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[
         )
     ]
     if len(suite["seeds"]) * len(suite["folds"]) == 1:
-        lines.append(style.text("One seed and one fold: a screening run. A difference inside the intervals says nothing."))
+        lines.append(
+            style.text("One seed and one fold: a screening run. No interval covers training: another seed gives other scores.")
+        )
     return lines
 
 
@@ -168,7 +170,7 @@ def _others(rows: Sequence[Row], runtimes: bool, style: Style) -> tuple[str, ...
         elif row["outcome"] == "ok":
             others[_name(row, runtimes), "ok, but other seeds or folds of it are not"].append(row)
         else:
-            others[_name(row, runtimes), f"{row['outcome']} ({row['reason']})"].append(row)
+            others[_name(row, runtimes), f"{row['outcome']} ({' '.join(row['reason'].split())})"].append(row)
     lines = [
         style.say("{name}, {where}: {what}", name=" ".join(name.split()), where=_where(group), what=what)
         for (name, what), group in others.items()
@@ -200,8 +202,8 @@ def _legend(suite: Mapping[str, Any], style: Style) -> Section:
         "bootstrap, 1,000 draws. val: validation, the only score that anything was chosen by. The other columns: medians over "
         "seeds and folds.",
         f"− {CONTROL}: score less that of the recipe {CONTROL}, paired on the same rows: a smaller network trained from scratch "
-        "for as many updates as a reference and a pass's fine-tuning together; a recipe that does not train on had fewer. flips: "
-        "test rows whose label is not the reference's.",
+        "for as many planned updates as a reference and a pass's fine-tuning together; recipes that do not train on had fewer. "
+        "flips: test rows whose label is not the reference's.",
         "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these "
         "bytes. MACs: multiply-adds for one input.",
         f"p50, p90: one input, {suite['build']['cores']} thread(s), {measure['processes']} process(es) × {measure['rounds']} "

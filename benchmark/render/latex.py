@@ -21,7 +21,6 @@ _SPECIAL = {
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
-    '"': r"\char34{}",  # \textquotedbl needs another font encoding
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "×": r"$\times$",

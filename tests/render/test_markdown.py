@@ -21,9 +21,9 @@ SUITE: dict[str, Any] = {
     "folds": [0],
     "build": {"cores": 1, "memory": 1024**3, "seconds": 60.0},
     "measure": {"processes": 3, "rounds": 3, "calls": 100},
-    "tiers": [{"name": "S", "bytes": 65_536, "latency_p90": 0.001}, {"name": "any", "bytes": None, "latency_p90": None}],
+    "tiers": [],  # test_answers has the table of what to ship
 }
-HEADERS = ["back end", "model", "recipe", "score ↑ [95 %]", "val ↑", "bytes ↓", "size ÷ ↑", "MACs ↓"]
+HEADERS = ["back end", "model", "recipe", "score ↑ [95 %]", "val ↑", "flips ↓", "bytes ↓", "size ÷ ↑", "MACs ↓"]
 HEADERS += ["p50 µs ↓", "p90 µs ↓", "time × ↓ [95 %]", "RSS MB ↓", "tiers"]
 
 
@@ -40,6 +40,7 @@ def row(**values: Any) -> Row:
         "reason": "",
         "score": 0.81234,
         "val_score": 0.83456,
+        "flips": 0.0123,
         "artifact_bytes": 12_345,
         "size_ratio": 3.456,
         "macs": 1_806_336,
@@ -143,6 +144,7 @@ def test_a_line_rounded() -> None:
         "recipe": "reference",
         "score ↑ [95 %]": "0.812 [0.750, 0.870]",
         "val ↑": "0.835",
+        "flips ↓": "1.2 %",
         "bytes ↓": "12,345",
         "size ÷ ↑": "3.46",
         "MACs ↓": "1,806,336",
@@ -222,21 +224,25 @@ def test_any_name_stays_in_its_cell(name: str) -> None:
 
 
 def test_names_outside_tables_are_text_too() -> None:
-    text = render(table(entry(row(cpu_model="CPU_a_b *x* | y")), unit="re*c*ord"), suite={**SUITE, "tiers": [tier("a|b*c*")]})
-    lines = [literal(token).replace("\n", " ") for token in parse(text) if token.type == "inline" and "tier " in token.content]
-    assert lines == ["tier a|b*c*: no limit"]
+    text = render(table(entry(row(cpu_model="CPU_a_b *x* | y")), unit="re*c*ord", baselines={"a_b*c*": 0.5}))
+    assert paragraph(text, "Baselines") == "Baselines, not ranked: a_b*c* 0.500."
     assert r"Latency on CPU\_a\_b \*x\* \| y." in text
     assert r"(120 re\*c\*ords)" in text
 
 
-def tier(name: str, bytes: int | None = None, latency_p90: float | None = None) -> dict[str, Any]:
-    return {"name": name, "bytes": bytes, "latency_p90": latency_p90}
+def test_the_difference_to_the_control() -> None:
+    text = render(table(entry(row(recipe="prune"), difference=(-0.0124, -0.02, 0.0049)), entry(row(recipe="narrow"))))
+    headers, first, second = grid(text)
+    place = headers.index("− narrow ↑ [95 %]")
+    assert place == headers.index("score ↑ [95 %]") + 1
+    assert (first[place], second[place]) == ("−0.012 [−0.020, +0.005]", "–")
 
 
 # Values
 
 MEASURED = {
     "val_score": "val ↑",
+    "flips": "flips ↓",
     "artifact_bytes": "bytes ↓",
     "size_ratio": "size ÷ ↑",
     "macs": "MACs ↓",
@@ -370,7 +376,6 @@ def test_captions_say_what_the_numbers_are() -> None:
         "## credit",
         "## How to read the tables",
     ]
-    assert "- tier S: ≤ 64 KiB, p90 ≤ 1 ms\n- tier any: no limit\n" in text
     assert "[95 %]: over the processes." in text
 
 

@@ -186,4 +186,7 @@ def test_files_are_utf8_whatever_the_locale(tmp_path: Path, locale: str) -> None
     markdown = (tmp_path / "leaderboard.md").read_bytes().decode("utf-8")
     assert "## crédit-信用" in markdown
     assert "- torch: 1 skipped (pas de passe « é » — 無)" in markdown
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["leaderboard.md", "rows.csv", "rows.json", "store.sqlite"]
+    latex = (tmp_path / "leaderboard.tex").read_bytes().decode("utf-8")
+    assert "crédit-信用" in latex
+    files = ["leaderboard.md", "leaderboard.tex", "rows.csv", "rows.json", "store.sqlite"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files

@@ -1,0 +1,131 @@
+"""The table of what to ship, and what ``recommend`` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.budget import DeviceTier
+from benchmark.leaderboard import COLUMNS
+from benchmark.recommend import Row, answer
+from benchmark.render.answers import report, section
+from benchmark.render.style import Grid, Style
+
+PLAIN = Style(name=str, text=str)
+S, TINY = DeviceTier("S", bytes=64 * 1024, latency_p90=0.001), DeviceTier("tiny", bytes=1000)
+
+
+def row(recipe: str = "reference", **values: Any) -> Row:
+    full = {
+        "task": "digits",
+        "backend": "torch",
+        "architecture": "cnn",
+        "recipe": recipe,
+        "runtime": "onnxruntime",
+        "fold": 0,
+        "seed": 0,
+        "outcome": "ok",
+        "reason": "",
+        "metric": "accuracy",
+        "artifact": f"<{recipe}>",
+        "threads": 1,
+        "score": 0.5,
+        "score_low": 0.4,
+        "score_high": 0.6,
+        "val_score": 0.8,
+        "artifact_bytes": 12_345,
+        "latency_p50_us": 30.04,
+        "latency_p90_us": 35.06,
+        "cpu_model": "Some CPU",
+    }
+    return {**dict.fromkeys(COLUMNS), **full, **values}
+
+
+ROWS = [
+    row(val_score=0.912, artifact_bytes=60_000, score=0.1, score_low=0.05, score_high=0.15),
+    row("int8", val_score=0.911, artifact_bytes=15_000, score=0.99),
+    row("prune", val_score=0.7, artifact_bytes=2_000),
+    row("slow", val_score=0.95, artifact_bytes=9_000, latency_p90_us=1000.1),
+    row("broken", outcome="failed", reason="broken: ValueError: no", artifact_bytes=None, val_score=None, latency_p90_us=None),
+    row("none", outcome="skipped", reason="no such pass", artifact_bytes=None, val_score=None, latency_p90_us=None),
+]
+
+
+def grid(rows: list[Row], *tiers: DeviceTier) -> list[dict[str, str]]:
+    (found,) = (part for part in section(["digits"], rows, tiers, PLAIN).parts if isinstance(part, Grid))
+    return [dict(zip(found.headers, line, strict=True)) for line in found.lines]
+
+
+def test_a_line_of_the_table() -> None:
+    assert grid(ROWS, S) == [
+        {
+            "task": "digits",
+            "device": "S",
+            "ship this": "torch cnn reference",
+            "score ↑ [95 %]": "0.100 [0.050, 0.150]",  # a bad test score changes nothing
+            "val ↑": "0.912",
+            "bytes ↓": "60,000",
+            "p90 µs ↓": "35.1",
+            "best of": "3",
+            "runner-up": "torch cnn int8 (val 0.911)",
+        }
+    ]
+
+
+def test_the_files_are_listed_once() -> None:
+    wide = DeviceTier("L", bytes=10**6, latency_p90=0.001)
+    *_, heading, files = section(["digits"], ROWS, [S, wide], PLAIN).parts
+    assert heading == "The files, in the results folder:"
+    assert files == ("digits, torch cnn reference: artifacts/<reference>/",)
+
+
+def test_a_device_that_nothing_fits() -> None:
+    (line,) = grid(ROWS, TINY)
+    assert line["ship this"] == "nothing fits: torch cnn prune: 2,000 bytes, more than 1,000"
+    assert set(line.values()) == {"digits", "tiny", line["ship this"], "–"}
+    parts = section(["digits"], ROWS, [TINY], PLAIN).parts
+    assert not [part for part in parts if isinstance(part, str) and part.startswith("The files")]
+
+
+def test_devices_are_described() -> None:
+    tiers = (S, TINY, DeviceTier("any"))
+    items = section(["digits"], ROWS, tiers, PLAIN).parts[1]
+    assert items == ("S: at most 64 KiB, p90 at most 1 ms", "tiny: at most 0.976562 KiB", "any: no limit")
+
+
+def test_recommend_names_the_file_and_what_stopped_the_smaller_ones() -> None:
+    assert report(answer("digits", ROWS, S), Path("here")).splitlines() == [
+        "digits, at most 64 KiB, p90 at most 1 ms: torch cnn reference",
+        "  file       here/artifacts/<reference>/ (60,000 bytes)",
+        "  chosen     by validation accuracy 0.9120, the best of 3 that fit",
+        "  score      0.100 [0.050, 0.150] on test rows, not looked at for the choice",
+        "  latency    p50 30.0 µs, p90 35.1 µs on Some CPU, onnxruntime, 1 thread(s)",
+        "  runner-up  torch cnn int8, validation 0.9110",
+        "  smaller, and not chosen:",
+        "    torch cnn prune: validation 0.7000, not better than 0.9120",
+        "    torch cnn slow: p90 1000.1 µs, more than 1000",
+        "    torch cnn int8: validation 0.9110, not better than 0.9120",
+        "    torch cnn broken: failed (broken: ValueError: no)",
+    ]
+
+
+def test_recommend_where_nothing_fits() -> None:
+    lines = report(answer("digits", ROWS[:2], TINY), Path("here")).splitlines()
+    assert lines == [
+        "digits, at most 0.976562 KiB: nothing fits",
+        "  what stands against each:",
+        "    torch cnn int8: 15,000 bytes, more than 1,000",
+        "    torch cnn reference: 60,000 bytes, more than 1,000",
+    ]
+
+
+@pytest.mark.parametrize("seeds", [(0.9, 0.8), (0.8, 0.9)])
+def test_of_several_seeds_the_best_on_validation_ships(seeds: tuple[float, float]) -> None:
+    rows = [row("a", seed=seed, val_score=value, artifact=f"seed{seed}") for seed, value in enumerate(seeds)]
+    text = report(answer("digits", rows, S), Path("here"))
+    assert f"artifacts/seed{seeds.index(0.9)}/" in text
+    assert "by validation accuracy 0.8500, mean of 2 seeds and folds, the best of 1 that fit" in text
+    assert "  score      0.500 on test rows" in text
+    assert "runner-up  none fits" in text
