@@ -16,9 +16,9 @@ _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
     "↑": r"$\uparrow$",
@@ -29,7 +29,6 @@ _SPECIAL = {
     "−": "$-$",
     "–": r"\textendash{}",
     "µ": r"\textmu{}",
-    "·": r"\textperiodcentered{}",
 }
 
 

@@ -58,7 +58,12 @@ def read(latex: str) -> str:
     """The text that LaTeX would print, its ligatures included."""
     for characters, printed in (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"), ("?`", "¿"), ("!`", "¡"), (",,", "„")):
         latex = latex.replace(characters, printed)
-    return str(LatexNodes2Text(math_mode="text", strict_latex_spaces=True).latex_to_text(latex))
+    # Characters that LaTeX prints as they are, and pylatexenc as accents.
+    plain = {r"\textasciicircum{}": "\ue000", r"\textasciitilde{}": "\ue001", r"\textasciigrave{}": "\ue002"}
+    for macro, mark in plain.items():
+        latex = latex.replace(macro, mark)
+    text = str(LatexNodes2Text(math_mode="text", strict_latex_spaces=True).latex_to_text(latex))
+    return text.translate({0xE000: "^", 0xE001: "~", 0xE002: "`"})
 
 
 def tabulars(latex: str) -> list[tuple[str, list[list[str]]]]:
