@@ -115,7 +115,7 @@ def _list(registry: Registry) -> int:
 
 def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Path]:
     """The part of the suite that was asked for, all of it checked, and its results folder."""
-    from benchmark import limits, runner
+    from benchmark import runner
     from benchmark import suite as suites
     from benchmark.plan import plan
 
@@ -123,7 +123,6 @@ def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Path
         task=options.task, backend=options.backend, recipe=options.recipe, seeds=options.seeds, folds=options.folds
     )
     try:
-        limits.check_cores(suite.build.cores)
         plan(suite, registry, {}, runner.machine())  # whatever is wrong with the suite is said before anything is started
     except UserError as error:
         raise UserError(f"suite {suite.name}: {error}") from None
