@@ -31,6 +31,9 @@ def explain(cell: Cell, plan: Plan, finished: Iterable[str], store: Store | None
         else:
             for line in changes(before.ingredients, step.ingredients):
                 yield f"          {line}"
+        if id_ == cell.prepare:  # the plan's ids of the others are not those that they will have
+            yield "  its other steps: their ids follow from the data, and are unknown until it is prepared"
+            return
 
 
 def _ended(before: StepResult) -> str:

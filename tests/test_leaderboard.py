@@ -732,3 +732,119 @@ def test_what_is_another_method(grid: Grid) -> None:
     assert [(row["seed"], row["fold"]) for row in first.rows] == [(0, 0), (1, 0), (0, 1)]
     assert [entry.rows[0][name] for entry, name in zip(rest, others, strict=True)] == list(others.values())
     assert [len(entry.rows) for entry in rest] == [1] * 4
+
+
+# The difference to the control: a smaller network trained from scratch
+
+DIFFERENCE = ("control_difference", "control_difference_low", "control_difference_high")
+NARROW = "narrow(width=0.5)"
+
+
+def difference(row: Row) -> tuple[float | None, ...]:
+    return tuple(row[name] for name in DIFFERENCE)
+
+
+def paired(grid: Grid, own: Sequence[Cell], controls: Sequence[Cell]) -> tuple[float, float]:
+    interval = statistics.paired_difference(grid.scored(*own), grid.scored(*controls), own[0].metrics[0])
+    assert interval is not None
+    return interval.low, interval.high
+
+
+def test_the_difference_to_the_control_is_paired(grid: Grid) -> None:
+    grid.cell()
+    narrow = grid.cell(NARROW, off(0, 5, 9))
+    pruned = grid.cell("prune", off(0))
+    rows = grid.rows()
+    value, low, high = difference(rows[2])
+    assert value == pytest.approx(0.9 - 0.7)
+    assert (low, high) == paired(grid, [pruned], [narrow])
+    # What is wrong of prune is wrong of narrow too, so no shared draw is below 0; draws of their own would be.
+    assert low is not None
+    assert high is not None
+    assert 0 <= low < 0.2 < high
+    assert [difference(row) for row in rows[:2]] == [(None,) * 3] * 2  # the reference and the control itself
+    assert {entry.rows[0]["recipe"]: entry.difference for entry in grid.table().entries} == {
+        "reference": None,
+        NARROW: None,
+        "prune": difference(rows[2]),
+    }
+
+
+def test_the_difference_is_of_the_ranking_metric_and_may_be_below_zero(grid: Grid) -> None:
+    # Class 1 has one of four wrong and class 0 one of six, against one of four.
+    narrow = grid.cell("narrow", off(9), metrics=("balanced_accuracy", "accuracy"))
+    pruned = grid.cell("prune", off(2, 9), metrics=("balanced_accuracy", "accuracy"))
+    value, low, high = difference(grid.row())
+    assert value == pytest.approx(-1 / 12)
+    assert (low, high) == paired(grid, [pruned], [narrow])
+    assert high == 0  # never above: every draw has one more wrong, or as many
+
+
+def test_a_control_is_of_the_same_task_fold_back_end_architecture_runtime_and_seed(grid: Grid) -> None:
+    grid.cell("prune", off(0))
+    others = {"task": "b", "fold": 1, "backend": "jax", "architecture": "mlp", "runtime": "other", "seed": 1}
+    for name, value in others.items():
+        grid.cell("narrow", **cast(dict[str, Any], {name: value}))
+    assert [difference(row) for row in grid.rows()] == [(None,) * 3] * 7
+    assert all(entry.difference is None for table in grid.tables() for entry in table.entries)
+    grid.cell("narrow", off(0, 1))
+    assert difference(grid.rows()[0])[0] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "compared"), [("narrow + int8-static", True), ("int8-static", True), ("narrower", True), ("narrow", False)]
+)
+def test_what_is_a_control(recipe: str, compared: bool, grid: Grid) -> None:
+    grid.cell(NARROW, off(1))
+    grid.cell(recipe)
+    assert difference(grid.row())[0] == (pytest.approx(0.1) if compared else None)
+
+
+def test_without_a_scored_control_there_is_no_difference(grid: Grid) -> None:
+    narrow = grid.cell(NARROW)
+    grid.cell("prune", off(0))
+    grid.step(narrow.evaluate, outcome="invalid", reason="NaN", ingredients={"host_class": "abc"})
+    assert [difference(row) for row in grid.rows()] == [(None,) * 3] * 2
+    (entry,) = grid.table().entries
+    assert (entry.rows[0]["recipe"], entry.score, entry.difference) == ("prune", 0.9, None)
+
+
+def test_an_undefined_score_has_no_difference(grid: Grid) -> None:
+    grid.prepare(y=[1] * 10)
+    grid.cell(NARROW, metrics=("roc_auc",))
+    grid.cell("prune", metrics=("roc_auc",))
+    assert [(row["score"], *difference(row)) for row in grid.rows()] == [(None,) * 4] * 2
+    grid.prepare("one unit", units=[7] * 10)
+    grid.cell(NARROW, off(0), task="one unit")
+    grid.cell("prune", task="one unit")
+    assert (grid.row()["score"], *difference(grid.row())) == (1.0, None, None, None)  # as the score, it has no interval
+
+
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_the_difference_of_several_seeds_is_of_the_means(seeds: int, grid: Grid) -> None:
+    pruned = [grid.cell("prune", off(*range(seed)), seed=seed) for seed in range(seeds)]
+    narrow = [grid.cell(NARROW, off(9, *range(seed % 2)), seed=seed) for seed in reversed(range(seeds))]
+    narrow.reverse()
+    rows = grid.rows()
+    for seed in range(seeds):
+        value, *interval = difference(rows[seed])
+        assert value == pytest.approx((10 - seed) / 10 - (9 - seed % 2) / 10)
+        assert tuple(interval) == paired(grid, pruned[seed : seed + 1], narrow[seed : seed + 1])
+    found = {entry.rows[0]["recipe"]: entry for entry in grid.table().entries}
+    entry, control = found["prune"], found[NARROW]
+    assert entry.difference is not None
+    assert entry.score is not None
+    assert control.score is not None
+    assert entry.difference[0] == pytest.approx(entry.score - control.score)
+    assert entry.difference[1:] == paired(grid, pruned, narrow)
+    assert control.difference is None
+
+
+def test_seeds_without_a_control_leave_the_method_without_a_difference(grid: Grid) -> None:
+    for seed in range(3):
+        grid.cell("prune", off(0), seed=seed)
+    for seed in range(2):
+        grid.cell(NARROW, off(0, 1), seed=seed)
+    assert [difference(row)[0] for row in grid.rows()] == [pytest.approx(0.1), pytest.approx(0.1), None, None, None]
+    entry = next(entry for entry in grid.table().entries if entry.rows[0]["recipe"] == "prune")
+    assert (entry.score, entry.difference) == (0.9, None)

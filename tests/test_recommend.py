@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from benchmark.budget import DeviceTier
 from benchmark.recommend import Method, Row, Why, answer, fits, methods
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Ran = Callable[..., list[str]]
 ANY = DeviceTier("any")
 
 
@@ -89,6 +90,13 @@ def test_every_seed_must_fit() -> None:
     assert recipe(answer("t", rows, DeviceTier("", bytes=101)).best) == "a"
 
 
+def test_of_equal_seeds_the_smallest_file_ships() -> None:
+    (method,) = methods([row("a", 0.8, 50), row("a", 0.9, 101, seed=1), row("a", 0.9, 100, seed=2), row("a", 0.9, 102, seed=3)])
+    assert method.to_ship["seed"] == 2
+    assert method.val_score == pytest.approx(0.875)
+    assert method.largest("artifact_bytes") == 102
+
+
 def test_methods_are_told_apart_by_all_that_names_them() -> None:
     rows = [row("a"), row("a", runtime="other"), row("a", backend="jax"), row("a", architecture="mlp"), row("a", seed=1)]
     assert [len(one.rows) for one in methods(rows)] == [2, 1, 1, 1]
@@ -104,88 +112,153 @@ backends = ["linear"]
 [measure]
 processes = 1
 rounds = 1
+[[budget.device]]
+name = "S"
+bytes = "64 KiB"
 [[recipe]]
 passes = ["keep-largest(share=0.3)"]
 [[recipe]]
 passes = ["keep-largest(share=0.02)"]
 [[recipe]]
 passes = ["int8-static"]
+[[recipe]]
+passes = ["raises"]
 """
+BROKEN = "    linear ridge raises: failed (raises: RuntimeError: this pass always raises)"
 
 
 @pytest.fixture
-def ran(tmp_path: Path, command: Command, site: Callable[..., Path]) -> Callable[..., str]:
-    """What ``recommend`` prints after a run, with these arguments."""
-    path = site("linear")
+def ran(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, command: Command, site: Callable[..., Path]) -> Ran:
+    """What ``recommend`` prints after a run, with these arguments. The suite is run once, its results copied for each test."""
+    path, kept, results = site("linear", "hostile"), tmp_path_factory.getbasetemp() / "recommended", tmp_path / "results"
     (tmp_path / "suite.toml").write_text(SUITE, encoding="utf-8")
-    run = command("--suite", "suite.toml", "--results", "results", path=[path])
-    assert run.returncode == 0, run.stderr
-
-    def recommend(*arguments: str) -> str:
-        run = command("recommend", "--task", "german-credit", "--results", "results", *arguments, path=[path])
+    if not kept.exists():
+        run = command("--suite", "suite.toml", "--results", "results", path=[path])
         assert run.returncode == 0, run.stderr
-        return run.stdout
+        results.rename(kept)
+    shutil.copytree(kept, results)
+
+    def recommend(*arguments: str) -> list[str]:
+        run = command("recommend", "--task", "german-credit", "--results", "results", *arguments, path=[path])
+        assert (run.returncode, run.stderr) == (0, "")
+        return run.stdout.splitlines()
 
     return recommend
 
 
-def change(results: Path, how: Callable[[dict[str, Any], int], None]) -> None:
-    """Changes the facts of all evaluations in the store, and has the tables rendered again."""
+def by_validation(results: Path) -> list[dict[str, Any]]:
+    """The rows that are ok, best validation score first, of equals the smallest."""
+    rows = json.loads((results / "rows.json").read_text(encoding="utf-8"))
+    return sorted((row for row in rows if row["outcome"] == "ok"), key=lambda row: (-row["val_score"], row["artifact_bytes"]))
+
+
+def smaller(results: Path) -> list[str]:
+    """What must stand against those that are smaller than the best."""
+    best, *others = by_validation(results)
+    others = sorted(
+        (row for row in others if row["artifact_bytes"] < best["artifact_bytes"]), key=lambda row: row["artifact_bytes"]
+    )
+    chosen = f"not better than {best['val_score']:.4f}"
+    return [f"    linear ridge {row['recipe']}: validation {row['val_score']:.4f}, {chosen}" for row in others]
+
+
+def change(results: Path, split: str, how: Callable[[list[Any]], list[Any]]) -> None:
+    """Gives the methods other scores and stored outputs of a split: ``how`` is given those of the best on validation first."""
+    order = [row["recipe"] for row in by_validation(results)]
     connection = sqlite3.connect(results / "store.sqlite")
     try:
         with connection:
-            found = connection.execute("SELECT id, facts FROM steps WHERE kind = 'evaluate' ORDER BY id").fetchall()
-            for position, (id_, text) in enumerate(found):
-                facts = json.loads(text)
-                how(facts["scores"], position)
-                connection.execute("UPDATE steps SET facts = ? WHERE id = ?", (json.dumps(facts), id_))
-            # The stored test outputs too, from which tables take intervals and differences.
-            outputs = connection.execute(
-                "SELECT step, dtype, data FROM arrays WHERE name = 'test' AND step IN "
-                "(SELECT id FROM steps WHERE kind = 'evaluate')"
+            found = connection.execute(
+                "SELECT steps.id, label, facts, data FROM steps JOIN arrays ON step = steps.id "
+                "WHERE kind = 'evaluate' AND outcome = 'ok' AND name = ?",
+                (split,),
             ).fetchall()
-            for step, dtype, data in outputs:
-                shuffled = np.random.default_rng(0).permutation(np.frombuffer(data, dtype)).tobytes()
-                connection.execute("UPDATE arrays SET data = ? WHERE step = ? AND name = 'test'", (shuffled, step))
+            assert len(found) == len(order)
+            found.sort(key=lambda one: order.index(one[1].rpartition(" · ")[2].partition(": ")[0]))
+            values = how([(json.loads(facts)["scores"][split], data) for _, _, facts, data in found])
+            for (id_, _, text, _), (scores, data) in zip(found, values, strict=True):
+                facts = json.loads(text)
+                facts["scores"][split] = scores
+                connection.execute("UPDATE steps SET facts = ? WHERE id = ?", (json.dumps(facts), id_))
+                connection.execute("UPDATE arrays SET data = ? WHERE step = ? AND name = ?", (data, id_, split))
     finally:
         connection.close()
-    (results / ".rendered").unlink()
+    (results / ".rendered").unlink()  # has the tables rendered again
 
 
-def chosen(text: str) -> tuple[str, str]:
-    (file,) = re.findall(r"  file +(\S+)", text)
-    return text.splitlines()[0], file
+def reverse(values: list[Any]) -> list[Any]:
+    return values[::-1]
 
 
-def test_a_choice_and_its_proof(ran: Callable[..., str], tmp_path: Path, rows: Callable[[Path], list[dict[str, str]]]) -> None:
-    text = ran("--bytes", "64KiB", "--latency", "1 s")
-    best = max(rows(tmp_path / "results"), key=lambda row: (float(row["val_score"]), -int(row["artifact_bytes"])))
-    name, file = chosen(text)
-    assert name == f"german-credit, at most 64 KiB, p90 at most 1000 ms: linear ridge {best['recipe']}"
-    assert (tmp_path / file / "model.onnx").stat().st_size == int(best["artifact_bytes"])
-    assert f"chosen     by validation roc_auc {float(best['val_score']):.4f}, the best of 4 that fit" in text
-    assert f"score      {float(best['score']):.3f} [" in text
-    smallest = min(int(row["artifact_bytes"]) for row in rows(tmp_path / "results"))
-    assert "nothing fits" in ran("--bytes", f"{smallest - 1} B")
-    assert "the best of 1 that fit" in ran("--bytes", f"{smallest} B")
+def undefine(values: list[Any]) -> list[Any]:
+    return [({"values": {"roc_auc": None}, "reasons": {"roc_auc": "gone"}}, data) for _, data in values]
 
 
-def test_no_test_score_is_ever_read(ran: Callable[..., str], tmp_path: Path) -> None:
-    before = ran()
+def without_scores(lines: list[str]) -> list[str]:
+    return [line for line in lines if not line.startswith("  score ")]
 
-    def shuffle(scores: dict[str, Any], position: int) -> None:
-        scores["test"]["values"]["roc_auc"] = [0.1, 0.99, 0.5, 0.7][position]
 
-    change(tmp_path / "results", shuffle)
+def answers(results: Path) -> tuple[list[list[str]], list[str]]:
+    """The lines of the answer table without the test score, and the files below it."""
+    text = (results / "leaderboard.md").read_text(encoding="utf-8").partition("## What to ship")[2].partition("## ")[0]
+    lines = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| german")]
+    return [line[:4] + line[5:] for line in lines], re.findall(r"^- .*artifacts/.*$", text, re.MULTILINE)
+
+
+def test_a_choice_and_its_proof(ran: Ran, tmp_path: Path) -> None:
+    lines = ran("--bytes", "64KiB", "--latency", "1 s")
+    best, second, *_ = by_validation(tmp_path / "results")
+    file = f"results/artifacts/{best['artifact']}/"
+    assert lines[0] == f"german-credit, at most 64 KiB, p90 at most 1000 ms: linear ridge {best['recipe']}"
+    assert lines[1] == f"  file       {file} ({best['artifact_bytes']} bytes)"
+    assert sum(one.stat().st_size for one in (tmp_path / file).iterdir()) == best["artifact_bytes"]
+    assert lines[2] == f"  chosen     by validation roc_auc {best['val_score']:.4f}, the best of 4 that fit"
+    assert lines[3].startswith(f"  score      {best['score']:.3f} [{best['score_low']:.3f}, {best['score_high']:.3f}] on test")
+    assert lines[5] == f"  runner-up  linear ridge {second['recipe']}, validation {second['val_score']:.4f}"
+    assert lines[6:] == ["  smaller, and not chosen:", *smaller(tmp_path / "results"), BROKEN]
+
+
+def test_limits_decide_which_fit(ran: Ran, tmp_path: Path) -> None:
+    rows = sorted(by_validation(tmp_path / "results"), key=lambda row: row["artifact_bytes"])
+    smallest = rows[0]["artifact_bytes"]
+    assert smallest < rows[1]["artifact_bytes"]
+    assert "the best of 1 that fit" in ran("--bytes", f"{smallest} B")[2]
+    head, what, *against = ran("--bytes", f"{smallest - 1} B")
+    assert head.endswith(": nothing fits")
+    assert what == "  what stands against each:"
+    # The smallest first; of equals in the order of the grid.
+    assert [line.partition(":")[2] for line in against[:-1]] == [
+        f" {row['artifact_bytes']} bytes, more than {smallest - 1}" for row in rows
+    ]
+    assert against[-1] == BROKEN
+    assert ran("--latency", "0.001 us")[0].endswith(": nothing fits")
+
+
+def test_no_test_score_is_ever_read(ran: Ran, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    before, table = ran(), answers(results)
+    assert len(table[0]) == len(table[1]) == 1
+    for how in (reverse, undefine):
+        change(results, "test", how)
+        after = ran()
+        assert after != before  # the test score that is printed for the choice is another one
+        assert without_scores(after) == without_scores(before)
+        assert answers(results) == table
+
+
+def test_the_validation_score_decides(ran: Ran, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    before, table = ran(), answers(results)
+    ranked = by_validation(results)
+    change(results, "validation", reverse)
     after = ran()
-    assert after != before  # the score that is printed for the choice is another one
-    assert chosen(after) == chosen(before)
-
-    def favour(scores: dict[str, Any], position: int) -> None:
-        scores["validation"]["values"]["roc_auc"] = [0.1, 0.99, 0.5, 0.7][position]
-
-    change(tmp_path / "results", favour)
-    assert "validation roc_auc 0.9900" in ran()
+    best, worst = ranked[0], ranked[-1]
+    assert after[0] == f"german-credit, no limit: linear ridge {worst['recipe']}" != before[0]
+    assert worst["artifact"] in after[1]
+    assert f"validation roc_auc {best['val_score']:.4f}" in after[2]
+    assert after[6:] == ["  smaller, and not chosen:", *smaller(results), BROKEN]
+    assert len(after) == 9  # int8-static is smaller than the worst, whichever was the best
+    assert answers(results) != table
 
 
 @pytest.mark.parametrize(
@@ -204,7 +277,7 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], line: str, command: C
     assert (run.returncode, run.stdout, run.stderr) == (2, "", line + "\n")
 
 
-def test_an_unknown_task_is_one_line_with_the_nearest(ran: Callable[..., str], command: Command) -> None:
+def test_an_unknown_task_is_one_line_with_the_nearest(ran: Ran, command: Command) -> None:
     run = command("recommend", "--task", "german-credits", "--results", "results")
     line = "error: results folder results: no rows of task 'german-credits'; did you mean 'german-credit'?\n"
     assert (run.returncode, run.stdout, run.stderr) == (2, "", line)

@@ -10,7 +10,10 @@ from benchmark.leaderboard import Row, Table
 from benchmark.render.content import document
 from benchmark.render.style import Grid, Section, Style
 
-_HEAD = r"% Needs \usepackage{booktabs,graphicx}; names outside Latin scripts need LuaLaTeX or XeLaTeX and a font that has them."
+_HEAD = (
+    r"% Needs \usepackage{booktabs,graphicx}, and in pdfLaTeX \usepackage[T1]{fontenc} for straight quotation marks; "
+    r"names outside Latin scripts need LuaLaTeX or XeLaTeX and a font that has them."
+)
 _SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,10 +32,11 @@ def _part(part: Part) -> str:
 
 
 def _escape(text: str) -> str:
-    """A name as text of a Markdown table cell, whatever is in it."""
+    """A name as text of a Markdown table cell or line, whatever is in it."""
     for character in "\\|`*_<>[]~&$":
         text = text.replace(character, "\\" + character)
-    return " ".join(text.split())
+    # At the start of a line these would begin a heading or a list.
+    return re.sub(r"^(\d*)(#+|[-+.)])(?= |$)", r"\1\\\2", " ".join(text.split()))
 
 
 _STYLE = Style(name=_escape, text=str)

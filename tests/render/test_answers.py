@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ ROWS = [
 ]
 
 
-def grid(rows: list[Row], *tiers: DeviceTier) -> list[dict[str, str]]:
-    (found,) = (part for part in section(["digits"], rows, tiers, PLAIN).parts if isinstance(part, Grid))
+def grid(rows: list[Row], *tiers: DeviceTier, tasks: Sequence[str] = ("digits",)) -> list[dict[str, str]]:
+    (found,) = (part for part in section(tasks, rows, tiers, PLAIN).parts if isinstance(part, Grid))
     return [dict(zip(found.headers, line, strict=True)) for line in found.lines]
 
 
@@ -87,6 +88,74 @@ def test_a_device_that_nothing_fits() -> None:
     assert set(line.values()) == {"digits", "tiny", line["ship this"], "–"}
     parts = section(["digits"], ROWS, [TINY], PLAIN).parts
     assert not [part for part in parts if isinstance(part, str) and part.startswith("The files")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([row("slow", latency_p90_us=1500.04)], "torch cnn slow: p90 1500.0 µs, more than 1000"),
+        ([row("a", val_score=None)], "torch cnn a: its validation score is undefined"),
+        ([row("a"), row("a", seed=1, outcome="timeout", reason="after 60 s")], "torch cnn a: timeout (after 60 s)"),
+        ([row("a", outcome="failed", reason="train: no\n data", artifact_bytes=None)], "torch cnn a: failed (train: no\n data)"),
+        (
+            [row("big", artifact_bytes=10**6), row("vast", artifact_bytes=10**9)],
+            "torch cnn big: 1,000,000 bytes, more than 65,536",
+        ),
+        (
+            [row("a", outcome="failed", reason="no", artifact_bytes=None), ROWS[3]],
+            "torch cnn slow: p90 1000.1 µs, more than 1000",
+        ),
+    ],
+)
+def test_why_nothing_fits_is_said_of_the_smallest(rows: list[Row], why: str) -> None:
+    assert grid(rows, S)[0]["ship this"] == f"nothing fits: {why}"
+
+
+def test_a_task_that_was_only_skipped_has_no_answer() -> None:
+    (line,) = grid([row("none", outcome="skipped", reason="no such pass")], S)
+    assert line["ship this"] == "nothing fits"
+
+
+def test_every_task_and_device_has_a_line_of_its_own_rows() -> None:
+    rows = [*ROWS, row("other", task="shapes", backend="jax", val_score=0.99, artifact_bytes=999)]
+    lines = grid(rows, S, TINY, tasks=("shapes", "digits"))
+    assert [(line["task"], line["device"], line["ship this"].partition(":")[0], line["best of"]) for line in lines] == [
+        ("shapes", "S", "jax cnn other", "1"),
+        ("shapes", "tiny", "jax cnn other", "1"),
+        ("digits", "S", "torch cnn reference", "3"),
+        ("digits", "tiny", "nothing fits", "–"),
+    ]
+    assert [line["runner-up"] for line in lines] == ["–", "–", "torch cnn int8 (val 0.911)", "–"]
+
+
+def test_of_several_seeds_the_table_shows_means_and_what_every_file_keeps() -> None:
+    first = [
+        row("a", seed=seed, score=score, artifact_bytes=size, latency_p90_us=p90, val_score=val, artifact=f"{seed}")
+        for seed, (score, size, p90, val) in enumerate([(0.2, 900, 10.0, 0.8), (0.4, 1000, 30.0, 0.9), (0.9, 950, 20.0, 0.7)])
+    ]
+    second = [row("b", seed=seed, val_score=0.6) for seed in range(3)]
+    (line,) = grid([*second, *first], S)
+    assert line == {
+        "task": "digits",
+        "device": "S",
+        "ship this": "torch cnn a",
+        "score ↑ [95 %]": "0.500",  # no interval: those of single rows have no mean
+        "val ↑": "0.800",
+        "bytes ↓": "1,000",
+        "p90 µs ↓": "30.0",
+        "best of": "2",
+        "runner-up": "torch cnn b (val 0.600)",
+    }
+    *_, files = section(["digits"], first, [S], PLAIN).parts
+    assert files == ("digits, torch cnn a: artifacts/1/",)
+    # One seed's file is too large: the method does not fit, though the file that would ship does.
+    (line,) = grid([*second, {**first[0], "artifact_bytes": 70_000}, *first[1:]], S)
+    assert (line["ship this"], line["best of"], line["runner-up"]) == ("torch cnn b", "1", "–")
+
+
+def test_an_undefined_test_score_is_a_dash_and_no_reason_not_to_ship() -> None:
+    (line,) = grid([row(score=None, score_low=None, score_high=None)], S)
+    assert (line["ship this"], line["score ↑ [95 %]"], line["val ↑"]) == ("torch cnn reference", "–", "0.800")
 
 
 def test_devices_are_described() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pylatexenc.latex2text import LatexNodes2Text  # type: ignore[import-untyped
 
 from benchmark.leaderboard import COLUMNS, Entry, Row, Table
 from benchmark.render.latex import escape, to_latex
+from benchmark.statistics import Interval
 
 SUITE: dict[str, Any] = {
     "name": "edge",
@@ -49,21 +51,27 @@ def row(**values: Any) -> Row:
     return {**dict.fromkeys(COLUMNS), **full, **values}
 
 
-def render(*rows: Row, task: str = "digits", others: tuple[Row, ...] = ()) -> str:
-    entries = tuple(Entry((one,), one["score"]) for one in rows)
-    return to_latex([Table(task, "accuracy", "row", 200, 200, entries, others, {})], [*rows, *others], SUITE)
+INTERVAL = Interval(low=0.7, high=0.9, draws=1000, dropped=0, units=200, over_seeds=False)
+
+
+def render(*rows: Row, task: str = "digits", others: tuple[Row, ...] = (), tiers: Sequence[dict[str, Any]] = ()) -> str:
+    mine, rest = [{**one, "task": task} for one in rows], tuple({**one, "task": task} for one in others)
+    entries = tuple(Entry((one,), one["score"], None if one["score"] is None else INTERVAL) for one in mine)
+    suite = {**SUITE, "tiers": list(tiers) or SUITE["tiers"]}
+    return to_latex([Table(task, "accuracy", "row", 200, 200, entries, rest, {})], [*mine, *rest], suite)
 
 
 def read(latex: str) -> str:
     """The text that LaTeX would print, its ligatures included."""
     for characters, printed in (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"), ("?`", "¿"), ("!`", "¡"), (",,", "„")):
         latex = latex.replace(characters, printed)
-    # Characters that LaTeX prints as they are, and pylatexenc as accents.
+    # Characters that LaTeX prints as they are, and pylatexenc as accents; and the minus sign, which it takes for a hyphen.
     plain = {r"\textasciicircum{}": "\ue000", r"\textasciitilde{}": "\ue001", r"\textasciigrave{}": "\ue002"}
+    latex = re.sub(r"\\\$|\$[^$]*\$", lambda found: "\ue003" if found[0] == "$-$" else found[0], latex)
     for macro, mark in plain.items():
         latex = latex.replace(macro, mark)
     text = str(LatexNodes2Text(math_mode="text", strict_latex_spaces=True).latex_to_text(latex))
-    return text.translate({0xE000: "^", 0xE001: "~", 0xE002: "`"})
+    return text.translate({0xE000: "^", 0xE001: "~", 0xE002: "`", 0xE003: "−"})
 
 
 def tabulars(latex: str) -> list[tuple[str, list[list[str]]]]:
@@ -83,8 +91,20 @@ SPECIAL = {
     r"a~b^c\d": r"a\textasciitilde{}b\textasciicircum{}c\textbackslash{}d",
     "[0]": "{[}0]",
     "*": "{*}",
+    "p_a & 50%": r"p\_a \& 50\%",
+    "size_kB (%)": r"size\_kB (\%)",
     "a--b": "a-{}-b",
+    "---": "-{}-{}-",
+    ",,x": ",{},x",
     "?`x": r"?\textasciigrave{}x",
+    "!`x": r"!\textasciigrave{}x",
+    "``x''": r"\textasciigrave{}\textasciigrave{}x\textquotesingle{}\textquotesingle{}",
+    "<->": "$<$-$>$",
+    "<<|>>": "$<$$<$$|$$>$$>$",
+    r"\\": r"\textbackslash{}\textbackslash{}",
+    r"\&": r"\textbackslash{}\&",
+    r"\begin{x}": r"\textbackslash{}begin\{x\}",
+    "−5 µs ≤ 2×3÷4 – ↑↓": r"$-$5 \textmu{}s $\leq$ 2$\times$3$\div$4 \textendash{} $\uparrow$$\downarrow$",
     "a\tb\n c ": "a b c",
     "naïve 剪枝": "naïve 剪枝",
 }
@@ -102,11 +122,53 @@ def test_also_in_captions_headers_and_below_the_table() -> None:
     failed = row(recipe="x_1", outcome="failed", reason="100% of {it}")
     latex = render(row(), task="credit_50%", others=(failed,))
     assert r"\caption{credit\_50\%. accuracy on 200 test rows (200 rows);" in latex
+    assert r"Best mean score first. [95 \%]: over the choice of rows only" in latex
     assert r"\label{tab:pocketbench-edge-credit-50}" in latex
     assert r"torch cnn x\_1, seed 0, fold 0: failed (100\% of \{it\})" in latex
     headers = tabulars(latex)[1][1][0]
     assert r"score $\uparrow$ {[}95 \%]".replace("{[}", "[") in headers
     assert not re.search(r"(?<!\\)[%#_](?!Needs)", latex.partition("\n")[2].replace("{%\n", "{\n"))
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_names_are_escaped_once_wherever_they_stand(name: str) -> None:
+    shown = " ".join(name.split())
+    failed = row(backend="jax", recipe=name, outcome="failed", reason=name)
+    skipped = row(recipe="other", outcome="skipped", reason=name)
+    tiers: list[dict[str, Any]] = [
+        {"name": name, "bytes": None, "latency_p90": None},
+        {"name": "none", "bytes": 1, "latency_p90": None},
+    ]
+    shipped = row(recipe=name, tiers=[name], cpu_model=name, reason=name)
+    latex = render(shipped, task=name, others=(failed, skipped), tiers=tiers)
+    first, second = re.findall(r"^\\caption\{(.*)\}$", latex, re.MULTILINE)
+    assert first.startswith("What to ship. For each task")
+    assert read(second).startswith(f"{shown}. accuracy on 200 test rows")
+    (_, (_, fits, none)), (_, (_, line)) = tabulars(latex)
+    assert [read(cell) for cell in fits[:3]] == [shown, shown, f"torch cnn {shown}"]
+    assert read(none[2]) == " ".join(f"nothing fits: torch cnn {name}: 12,345 bytes, more than 1".split())
+    assert (read(line[2]), read(line[-1])) == (shown, shown)
+    notes = "\n".join(
+        read(text) for text in re.findall(r"^\\par\\smallskip\\footnotesize\\raggedright (.*)$", latex, re.MULTILINE)
+    )
+    assert f"{shown}: no limit; none: at most" in notes
+    assert f"torch cnn {shown}: artifacts/{'0' * 64}/" in notes
+    assert f"Undefined or restricted: {shown}." in notes
+    assert f"jax cnn {shown}, seed 0, fold 0: failed ({shown}); torch: 1 skipped ({shown})" in notes
+    assert f"Latency on {shown}." in read(latex.partition(r"\begin{table*}")[0])
+
+
+def test_labels_are_safe_and_captions_say_percent() -> None:
+    tasks = ["german-credit", "A_b.c", "50% & more", "a~b^c\\d", "naïve 剪枝"]
+    for task in tasks:
+        latex = render(row(flips=0.0125), task=task)
+        labels = re.findall(r"\\label\{(.*?)\}$", latex, re.MULTILINE)
+        assert labels[0] == "tab:pocketbench-edge-what-to-ship"
+        assert re.fullmatch(r"tab:pocketbench-edge-[a-z0-9-]+", labels[1])
+        assert len(labels) == 2
+        assert tabulars(latex)[1][1][1][5] == r"1.2 \%"  # formatted, then escaped
+    assert labels[1] != labels[0]
+    assert r"\label{tab:pocketbench-edge-german-credit}" in render(row(), task="german-credit")
 
 
 def test_every_line_has_its_columns() -> None:
@@ -124,7 +186,7 @@ def test_no_cell_begins_what_the_line_break_before_it_would_take() -> None:
         assert lines[1][0].startswith("{")
 
 
-LETTERS = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]) | st.sampled_from("&%$#_{}~^\\-`'\"?!,<>|[]* ")
+LETTERS = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]) | st.sampled_from("&%$#_{}~^\\-`'\"?!,<>|[]*−– ")
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -135,8 +197,9 @@ LETTERS = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]) | s
 def test_any_name_is_read_as_it_was_written(name: str) -> None:
     shown = " ".join(name.split())
     assert read(escape(name)) == shown
-    _, (_, lines) = tabulars(render(row(recipe=name)))
+    (_, ship), (_, lines) = tabulars(render(row(recipe=name)))
     assert read(lines[1][2]) == shown
+    assert read(ship[1][2]) == f"torch cnn {shown}".rstrip()
 
 
 def test_what_cannot_be_printed_is_marked() -> None:

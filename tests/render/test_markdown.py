@@ -21,7 +21,7 @@ SUITE: dict[str, Any] = {
     "folds": [0],
     "build": {"cores": 1, "memory": 1024**3, "seconds": 60.0},
     "measure": {"processes": 3, "rounds": 3, "calls": 100},
-    "tiers": [],  # test_answers has the table of what to ship
+    "tiers": [],  # with any, the table of what to ship would come first
 }
 HEADERS = ["back end", "model", "recipe", "score ↑ [95 %]", "val ↑", "flips ↓", "bytes ↓", "size ÷ ↑", "MACs ↓"]
 HEADERS += ["p50 µs ↓", "p90 µs ↓", "time × ↓ [95 %]", "RSS MB ↓", "tiers"]
@@ -96,16 +96,24 @@ def literal(token: Token) -> str:
     return "".join(child.content for child in token.children)
 
 
-def grid(text: str) -> list[list[str]]:
-    """The one table in a text, its headers first."""
-    lines: list[list[str]] = []
+def grids(text: str) -> list[list[list[str]]]:
+    """The tables in a text, each with its headers first."""
+    tables: list[list[list[str]]] = []
     tokens = parse(text)
     for position, token in enumerate(tokens):
-        if token.type == "tr_open":
-            lines.append([])
+        if token.type == "table_open":
+            tables.append([])
+        elif token.type == "tr_open":
+            tables[-1].append([])
         elif token.type in ("th_open", "td_open"):
-            lines[-1].append(literal(tokens[position + 1]))
-    return lines
+            tables[-1][-1].append(literal(tokens[position + 1]))
+    return tables
+
+
+def grid(text: str) -> list[list[str]]:
+    """The one table in a text, its headers first; empty where there is none."""
+    (found,) = grids(text) or [[]]
+    return found
 
 
 def cells(text: str) -> list[list[str]]:
@@ -217,10 +225,61 @@ def test_equal_failures_of_several_seeds_are_one_line() -> None:
     ]
 
 
+MARKUP = "|\\`*_~<>[]()&;#$!+-.1 \n"
+
+
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.sampled_from("|\\`*_~<>[]()&;#$!\n"), max_size=20))
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.sampled_from(MARKUP), max_size=20))
 def test_any_name_stays_in_its_cell(name: str) -> None:
     assert only(row(recipe=name))["recipe"] == " ".join(name.split())
+
+
+# What to ship
+
+
+def shipped(name: str) -> tuple[list[list[str]], str]:
+    """The answer table of a method and devices with a name: one device that it fits, one that nothing fits."""
+    tiers = [{"name": name, "bytes": None, "latency_p90": None}, {"name": f"no {name}", "bytes": 1, "latency_p90": None}]
+    first = row(architecture=name, recipe=f"r {name}", artifact="abc", val_score=0.8)
+    second = row(architecture=name, recipe="second", artifact="def", val_score=0.7)
+    text = render(table(entry(first), entry(second)), suite={**SUITE, "tiers": tiers})
+    return grids(text)[0], text
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", [*ODD, "## x", "+ x", "- x", "12) x", "1.", "#", "1.5 x", "-x", "---", "==="])
+def test_names_stay_in_their_cells_and_lines_of_what_to_ship(name: str) -> None:
+    (_, fits, none), text = shipped(name)
+    clean = one_line(name)
+    method = f"torch {clean} r {clean}"
+    assert fits[:3] == ["digits", clean, method]
+    assert fits[3:] == ["0.812", "0.800", "12,345", "35.5", "2", f"torch {clean} second (val 0.700)"]
+    assert none[:2] == ["digits", f"no {clean}"]
+    assert none[2:] == [one_line(f"nothing fits: torch {name} r {name}: 12,345 bytes, more than 1"), *["–"] * 6]
+    assert items(text, "The files, in the results folder:") == [f"digits, {method}: artifacts/abc/"]
+    what = next(token.content for token in parse(text) if token.content.startswith("For each task and device"))
+    assert items(text, what) == [f"{clean}: no limit", f"no {clean}: at most 0.000976562 KiB"]
+
+
+@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]) | st.sampled_from(MARKUP), max_size=20))
+def test_any_name_stays_in_its_cell_of_what_to_ship(name: str) -> None:
+    (_, fits, none), text = shipped(name)
+    assert (fits[1], fits[2]) == (one_line(name), one_line(f"torch {name} r {name}"))
+    assert none[1:3] == [one_line(f"no {name}"), one_line(f"nothing fits: torch {name} r {name}: 12,345 bytes, more than 1")]
+    what = next(token.content for token in parse(text) if token.content.startswith("For each task and device"))
+    assert items(text, what)[0] == f"{one_line(name)}: no limit"
+
+
+def test_what_to_ship_comes_first_where_there_are_devices() -> None:
+    tiers = [{"name": "S", "bytes": None, "latency_p90": None}]
+    shown = table(entry(row()))
+    titles = {len(suite["tiers"]): render(shown, suite=suite).split("\n## ") for suite in ({**SUITE, "tiers": tiers}, SUITE)}
+    heads = {count: [part.partition("\n")[0] for part in parts[1:]] for count, parts in titles.items()}
+    assert heads == {1: ["What to ship", "digits", "How to read the tables"], 0: ["digits", "How to read the tables"]}
 
 
 def test_names_outside_tables_are_text_too() -> None:
