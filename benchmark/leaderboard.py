@@ -28,7 +28,7 @@ COLUMNS = (
     *_KEY,
     *("outcome", "reason"),
     *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "flips"),
-    *("control_difference", "control_difference_low", "control_difference_high"),
+    *("control", "control_difference", "control_difference_low", "control_difference_high"),
     *("artifact_bytes", "size_ratio", "deflate_bytes", "dtypes", "parameters", "nonzero_parameters", "macs"),
     *("resident_weight_bytes", "activation_peak_bytes"),
     *("latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_ratio", "latency_ratio_low", "latency_ratio_high"),
@@ -63,26 +63,38 @@ def rows(store: Store) -> list[Row]:
     all_rows = [_row(cell, store.results(cell.steps()), store, suite) for cell in cells]
     for cell, row, control in zip(cells, all_rows, _controls(cells, all_rows), strict=True):
         if control and (difference := _difference([cell], [control], store)):
-            row |= dict(zip(_DIFFERENCE, difference, strict=True))
+            row |= dict(zip(_DIFFERENCE, (control.recipe, *difference), strict=True))
     return all_rows
 
 
-_DIFFERENCE = ("control_difference", "control_difference_low", "control_difference_high")
+_DIFFERENCE = ("control", "control_difference", "control_difference_low", "control_difference_high")
 
 
 def _controls(cells: Sequence[Cell], all_rows: Sequence[Row]) -> list[Cell | None]:
-    """For each scored cell the scored control of the same task, fold, back end, architecture, runtime and seed; None where there
-    is none, and for references and controls themselves."""
+    """For each scored cell the control to compare it with: of the same task, fold, back end, architecture, runtime and seed, and
+    of several the one nearest in bytes. None where there is none, and for references and controls themselves."""
     place = ("task", "fold", "backend", "architecture", "runtime", "seed")
     keys = [tuple(getattr(cell, name) for name in place) for cell in cells]
-    controls: dict[tuple[Any, ...], Cell] = {}
+    controls: dict[tuple[Any, ...], list[tuple[Cell, Row]]] = defaultdict(list)
     for key, cell, row in zip(keys, cells, all_rows, strict=True):
-        if _is_control(cell.recipe) and row["score"] is not None:
-            controls.setdefault(key, cell)
+        if _is_control(cell.recipe) and row["outcome"] == "ok" and row["score"] is not None:
+            controls[key].append((cell, row))
+
+    def nearest(key: tuple[Any, ...], row: Row) -> Cell | None:
+        def apart(one: tuple[Cell, Row]) -> float:
+            return abs(float(np.log(one[1]["artifact_bytes"] / row["artifact_bytes"])))
+
+        return min(controls[key], key=apart)[0] if key in controls else None
+
     return [
-        None if row["score"] is None or cell.recipe == REFERENCE or _is_control(cell.recipe) else controls.get(key)
+        None if row["score"] is None or cell.recipe == REFERENCE or _is_control(cell.recipe) else nearest(key, row)
         for key, cell, row in zip(keys, cells, all_rows, strict=True)
     ]
+
+
+def _of_one_method(controls: Sequence[Cell], needed: int) -> bool:
+    """Whether every seed and fold has its control, and all the same: a mean over several would be of no method."""
+    return len(controls) == needed and len({cell.recipe for cell in controls}) == 1
 
 
 def _is_control(recipe: str) -> bool:
@@ -195,11 +207,13 @@ def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
 
 
 def _remarks(cell: Cell, results: Mapping[str, StepResult]) -> str:
-    """Why a score is undefined, or over how many of the classes it is a mean."""
+    """Why a score or the MACs are undefined, or over how many of the classes a score is a mean."""
     scores, metric = results[cell.evaluate].facts["scores"], cell.metrics[0]
     reasons = dict(scores["test"]["reasons"])
     if metric in scores["validation"]["reasons"]:
         reasons[f"validation {metric}"] = scores["validation"]["reasons"][metric]
+    if reason := results[cell.inspect].facts.get("macs_reason"):
+        reasons["macs"] = reason
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 
@@ -225,8 +239,8 @@ def _latencies(cell: Cell, results: Mapping[str, StepResult], store: Store) -> R
     if all("anchor_load_ns" in results[id_].facts for id_ in cell.latency):
         anchor = np.median(_samples(cell.latency, "anchor", store) / 1e3, axis=2)
         row["latency_ratio"], row["latency_ratio_low"], row["latency_ratio_high"] = statistics.ratio_interval(medians, anchor)
-    else:
-        row["latency_ratio"] = 1.0  # the reference itself
+    elif cell.reference_evaluate:  # the runtime does load the reference, and this is it
+        row["latency_ratio"] = 1.0
     return row
 
 
@@ -240,7 +254,10 @@ def _median_fact(ids: Sequence[str], name: str, results: Mapping[str, StepResult
 
 def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
     steps = [results[id_] for id_ in cell.steps() if id_ in results]
-    versions = {name: version for one in steps for name, version in one.facts["versions"].items()}
+    versions: dict[str, set[str]] = defaultdict(set)
+    for one in steps:
+        for name, version in one.facts["versions"].items():
+            versions[name].add(version)
     last = max(steps, key=lambda one: one.finished_utc, default=None)
     host = next((results[id_].ingredients["host_class"] for id_ in (cell.evaluate, *cell.latency) if id_ in results), None)
     machine = store.meta(f"host_class:{host}") if host else {}
@@ -249,8 +266,8 @@ def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> 
         "cpu_model": machine.get("cpu_model"),
         "cpu_flags": machine.get("cpu_flags"),
         "data_fingerprint": results[cell.prepare].facts.get("fingerprint") if cell.prepare in results else None,
-        "versions": dict(sorted(versions.items())),
-        "python": last.facts["python"] if last else None,
+        "versions": {name: " ".join(sorted(found)) for name, found in sorted(versions.items())},
+        "python": " ".join(sorted({one.facts["python"] for one in steps})) or None,
         "git_commit": " ".join(sorted({one.facts["git_commit"] for one in steps} - {""})) or None,
         "finished_utc": last.finished_utc if last else None,
     }
@@ -363,5 +380,5 @@ def _entry(method: Sequence[_Member], store: Store) -> Entry:
         float(np.mean(scores)),
         interval,
         statistics.deviations(outputs, metric) if several else None,
-        _difference([one.cell for one in method], controls, store) if len(controls) == len(method) else None,
+        _difference([one.cell for one in method], controls, store) if _of_one_method(controls, len(method)) else None,
     )

@@ -26,6 +26,8 @@ from benchmark.suite import PassCall, Recipe, Suite
 StepKind: TypeAlias = Literal["prepare", "train", "pass", "export", "identity", "inspect", "evaluate", "latency", "memory"]
 MEASURED: tuple[StepKind, ...] = ("latency", "memory")
 """Kinds that run alone on the machine, after everything is built."""
+_DATA = Path(__file__).parent / "data.py"
+"""What prepares a fold, beside the task's own code."""
 UNKNOWN = Prepared(fingerprint="unknown", input_shape=(), classes=(), rows={})
 """Stands for a fold that is not prepared yet: the ids made from it match nothing."""
 
@@ -123,8 +125,8 @@ class Machine:
 
 def measure_digest() -> str:
     """Digest of the code that measures: its change reruns every evaluation and measurement, and no training."""
-    folder = Path(__file__).parent / "measure"
-    return files_digest(folder, folder.glob("*.py"))
+    host = Path(__file__).parent
+    return files_digest(host, [*(host / "measure").glob("*.py"), host / "worker.py", host / "limits.py"])
 
 
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:
@@ -142,7 +144,7 @@ def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], 
                     f"{name} · fold {fold}: prepare",
                     provider,
                     settings={"fold": fold, "spec": dataclasses.asdict(spec)},
-                    ingredients={"fold": fold},
+                    ingredients={"fold": fold, "host": files_digest(_DATA.parent, [_DATA])},
                     of_provider=ingredients(provider),
                 )
     return steps
@@ -352,7 +354,10 @@ class _Branch:
         teachers += [("reference: export", reference)] if "artifact" in taught else []
         identity = self._identity(runtime)
         measure = self.planner.suite.measure
-        inputs = {"artifact": artifact, "anchor": reference, "floor": identity, "data": self.prepare.id}
+        # What the runtime cannot load is no anchor: then there is nothing to compare time and labels with.
+        comparable = format_ in cast(RuntimeSpec, runtime.spec).formats
+        anchor = {"anchor": reference} if comparable else {}
+        inputs = {"artifact": artifact, **anchor, "floor": identity, "data": self.prepare.id}
         return dataclasses.replace(
             empty,
             prepare=self.prepare.id,
@@ -375,7 +380,7 @@ class _Branch:
             memory=self._memory(artifact, runtime, self._label(names, f"memory on {runtime.spec.name}")),
             floor_memory=self._memory(identity, runtime, f"{runtime.spec.name}: memory of its identity model"),
             reference_inspect=self._inspect(reference, []),
-            reference_evaluate=self._evaluate(reference, runtime, []),
+            reference_evaluate=self._evaluate(reference, runtime, []) if comparable else "",
         )
 
     def _label(self, names: list[str], verb: str) -> str:
@@ -385,6 +390,14 @@ class _Branch:
     @property
     def _fingerprint(self) -> str:
         return self.planner.prepared.get((self.task, self.fold), UNKNOWN).fingerprint
+
+    @property
+    def _told_of_task(self) -> dict[str, Any]:
+        """What a build's Context says of the task beside its arrays; its name changes nothing."""
+        spec = cast(TaskSpec, self.planner.registry.tasks[self.task].spec)
+        classes = self.planner.prepared.get((self.task, self.fold), UNKNOWN).classes
+        told = {"modality": spec.modality, "metrics": spec.metrics, "classes": classes, "class_weight": spec.class_weight}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
 
     @property
     def _training(self) -> dict[str, Scalar]:
@@ -412,6 +425,7 @@ class _Branch:
             ingredients={
                 **settings,
                 "data": self._fingerprint,
+                "task": self._told_of_task,
                 "inputs": dict(inputs),
                 "limits": dataclasses.asdict(limits),
             },
@@ -600,6 +614,8 @@ def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None
     for one in cell.compared:
         if results[one.step].facts.get("matched") == 0:
             return "no_op", f"{one.name}: it matched no layer"
+        if results[one.step].facts.get("changed") == 0:
+            return "no_op", f"{one.name}: it changed none of {results[one.step].facts['matched']} layers"
         if not (ended_well(one.before, results) and ended_well(one.after, results)):
             continue  # an artifact between two passes need not exist for the last one to ship
         before, after = results[one.before].facts, results[one.after].facts

@@ -59,7 +59,7 @@ class Rejected:
 class Answer:
     """``best``: the method to ship, None where none fits; ``runner_up``: the next one. ``among``: how many methods fit, which is
     what the best was chosen among. ``rejected``: smaller methods than the best (all, where there is none) that are not it,
-    the smallest first, then those of unknown size."""
+    the smallest first, then those of unknown size. ``runtimes``: whether a method must be named with its runtime."""
 
     task: str
     tier: DeviceTier
@@ -67,6 +67,7 @@ class Answer:
     runner_up: Method | None
     among: int
     rejected: tuple[Rejected, ...]
+    runtimes: bool
 
 
 def methods(rows: Iterable[Row]) -> list[Method]:
@@ -91,7 +92,8 @@ def answer(task: str, rows: Iterable[Row], tier: DeviceTier) -> Answer:
         if one is not best and (limit is None or (size := one.largest("artifact_bytes")) is None or size < limit)
     ]
     rejected.sort(key=lambda one: _number(one.method.largest("artifact_bytes")))
-    return Answer(task, tier, best, fitting[1] if len(fitting) > 1 else None, len(fitting), tuple(rejected))
+    runtimes = len({one.rows[0]["runtime"] for one in known}) > 1
+    return Answer(task, tier, best, fitting[1] if len(fitting) > 1 else None, len(fitting), tuple(rejected), runtimes)
 
 
 def _number(value: float | None) -> float:

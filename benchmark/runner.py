@@ -160,8 +160,12 @@ def _reusable(layout: Layout, store: Store, steps: Iterable[Step], reused: Mappi
 
 def _is_there(layout: Layout, result: StepResult) -> bool:
     """Whether what the step made is still on disk, an artifact with the very bytes."""
-    digest = result.facts.get("artifact")
-    return _holds(layout.artifact(digest), digest) if digest else layout.step(result.id).exists()
+    folder, digest = layout.step(result.id), result.facts.get("artifact")
+    if digest:
+        return _holds(layout.artifact(digest), digest)
+    if result.outcome == "ok" and result.kind in ("prepare", "train", "pass"):
+        return (folder / "output").is_dir()
+    return folder.exists()
 
 
 def _holds(artifact: Path, digest: str) -> bool:
@@ -231,12 +235,11 @@ class _Runner:
         self.provenance = {"git_commit": _git_commit(), "python": sys.version.split()[0]}
         here = limits.host_class()
         self.store.set_meta(f"host_class:{here.id}", dataclasses.asdict(here))
-        self.store.set_meta("suite", _describe(self.suite))
-        self._keep_suite()
         preparation = plan_preparation(self.suite, registry)
         self._stage("prepare", {step.id: step for step in preparation.values()}, self.jobs)
         whole = plan(self.suite, registry, prepared_folds(preparation, self.results), machine())
-        self.store.replace_cells(dataclasses.asdict(cell) for cell in whole.cells)
+        self.store.replace_grid(_describe(self.suite), (dataclasses.asdict(cell) for cell in whole.cells))
+        self._keep_suite()
         self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
         self._stage("measure", self._worth_measuring(whole), 1)
         for left in (self.layout.root / "steps").glob("*.part"):  # of killed runs, of steps that no plan has any more
@@ -417,6 +420,8 @@ class _Runner:
         outcome, reason, facts, arrays = told.outcome, told.reason, told.facts, dict[str, Any]()
         if told.observed["seconds"] > self.suite.build.seconds and outcome == "ok":
             outcome, reason = "timeout", f"ended after {told.observed['seconds']:.1f} s of {self.suite.build.seconds:g}"
+        if (told.observed["cores"] or 0) > self.suite.build.cores and outcome == "ok":
+            outcome, reason = "invalid", f"it gave itself {told.observed['cores']} cores, {self.suite.build.cores} are allowed"
         if outcome == "ok":
             outcome, reason, facts, arrays = self._accept(step, part, facts)
         if outcome != "ok":

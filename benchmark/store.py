@@ -134,9 +134,11 @@ class Store:
         array: NDArray[Any] = np.frombuffer(row[2], row[0]).reshape(json.loads(row[1]))
         return array
 
-    def replace_cells(self, cells: Iterable[Mapping[str, Any]]) -> None:
-        """Writes the grid of this run: what the tables are made of. Steps of earlier runs stay and are reused."""
+    def replace_grid(self, suite: Mapping[str, Any], cells: Iterable[Mapping[str, Any]]) -> None:
+        """Writes the grid of this run and what is to be known of its suite (the value ``suite`` of :meth:`meta`): what the tables
+        are made of. Steps of earlier runs stay and are reused."""
         with self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('suite', ?)", (json.dumps(suite),))
             self._connection.execute("DELETE FROM cells")
             self._connection.executemany("INSERT INTO cells VALUES (?, ?)", enumerate(map(json.dumps, cells)))
 

@@ -244,7 +244,7 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
 
     settings, runtime, rows = step["settings"], _code(step["target"]), _test_rows(step)
     paths = {role: step["inputs"][role] for role in ("artifact", "anchor", "floor") if role in step["inputs"]}
-    if paths["anchor"] == paths["artifact"]:
+    if paths.get("anchor") == paths["artifact"]:
         del paths["anchor"]  # the reference itself: its ratio is 1 by definition
     predictors, facts = dict[str, Any](), dict[str, Any]()
     for role, path in paths.items():

@@ -167,9 +167,8 @@ class Grid:
         self.step(id_, facts, arrays, ingredients={"host_class": "abc"})
 
     def rows(self, **suite: Any) -> list[Row]:
-        self.store.set_meta("suite", {**SUITE, **suite})
         self.store.set_meta("host_class:abc", {"cpu_model": "Some CPU", "cpu_flags": ["avx", "fma"], "cores": 2, "memory_gib": 8})
-        self.store.replace_cells(dataclasses.asdict(cell) for cell in self.cells)
+        self.store.replace_grid({**SUITE, **suite}, (dataclasses.asdict(cell) for cell in self.cells))
         return leaderboard.rows(self.store)
 
     def row(self, **suite: Any) -> Row:
@@ -576,7 +575,7 @@ def test_provenance(grid: Grid) -> None:
     assert (row["host_class"], row["cpu_model"], row["cpu_flags"]) == ("abc", "Some CPU", ["avx", "fma"])
     assert row["data_fingerprint"] == "data of digits 0"
     assert list(row["versions"].items()) == [("numpy", "2.1"), ("pocketbench", "0.1.0")]
-    assert (row["python"], row["finished_utc"]) == ("3.12.0", "2026-02-01T00:00:00+00:00")
+    assert (row["python"], row["finished_utc"]) == ("3.11.7 3.12.0", "2026-02-01T00:00:00+00:00")
     assert row["git_commit"] == "a1 b2 c1"
 
 
@@ -798,6 +797,51 @@ def test_what_is_a_control(recipe: str, compared: bool, grid: Grid) -> None:
     grid.cell(NARROW, off(1))
     grid.cell(recipe)
     assert difference(grid.row())[0] == (pytest.approx(0.1) if compared else None)
+
+
+def test_of_several_controls_the_one_nearest_in_bytes(grid: Grid) -> None:
+    tiny = grid.cell("narrow(width=0.1)", off(0, 1, 2))
+    grid.step(tiny.inspect, {"bytes": 100, "deflate_bytes": 90})
+    half = grid.cell(NARROW, off(0))
+    grid.step(half.inspect, {"bytes": 500, "deflate_bytes": 90})
+    for recipe, size, control, value in (("small", 130, "narrow(width=0.1)", 0.3), ("middle", 400, NARROW, 0.1)):
+        cell = grid.cell(recipe)
+        grid.step(cell.inspect, {"bytes": size, "deflate_bytes": 90})
+        row = grid.row()
+        assert (row["control"], row["control_difference"]) == (control, pytest.approx(value))
+    assert [row["control"] for row in grid.rows()[:2]] == [None, None]
+
+
+def test_seeds_with_different_controls_are_not_averaged(grid: Grid) -> None:
+    for seed, recipe in enumerate(("narrow(width=0.1)", NARROW)):
+        grid.cell(recipe, seed=seed)
+        grid.cell("prune", off(0), seed=seed)
+    assert [row["control"] for row in grid.rows()] == [None, "narrow(width=0.1)", None, NARROW]
+    entry = next(entry for entry in grid.table().entries if entry.rows[0]["recipe"] == "prune")
+    assert entry.difference is None
+
+
+def test_versions_of_all_steps_are_kept(grid: Grid) -> None:
+    cell = grid.cell("prune")
+    grid.step(cell.chain[0][1], {"versions": {"torch": "2.12"}})
+    grid.step(cell.chain[1][1], {"versions": {"torch": "2.13"}})
+    assert grid.row()["versions"]["torch"] == "2.12 2.13"
+
+
+def test_without_an_anchor_there_is_no_ratio(grid: Grid) -> None:
+    """On a runtime that cannot load the reference."""
+    cell = grid.cell("packed")
+    for id_ in cell.latency:
+        grid.timed(id_, artifact=timings(10, 10), anchor=None)
+    grid.cells[-1] = dataclasses.replace(cell, reference_evaluate="")
+    row = grid.row()
+    assert (row["latency_ratio"], row["flips"], row["latency_p50_us"] is None) == (None, None, False)
+
+
+def test_macs_that_are_not_known_say_why(grid: Grid) -> None:
+    cell = grid.cell()
+    grid.step(cell.inspect, {"bytes": 10, "deflate_bytes": 9, "macs": None, "macs_reason": "Loop is not counted"})
+    assert (grid.row()["macs"], grid.row()["reason"]) == (None, "macs: Loop is not counted")
 
 
 def test_without_a_scored_control_there_is_no_difference(grid: Grid) -> None:

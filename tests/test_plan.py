@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +15,7 @@ from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.plan import Cell, Machine, Plan, judge, plan
 from benchmark.registry import Registry, discover
-from benchmark.specs import CompressorSpec
+from benchmark.specs import CompressorSpec, RuntimeSpec
 from benchmark.store import Outcome, StepResult
 from benchmark.suite import MeasureOptions, Recipe, Suite, parse_pass
 
@@ -96,6 +97,41 @@ def test_code_that_measures_and_the_machine_enter_measurements_only(registry: Re
     ):
         after = plan(suite(CHAIN), registry, PREPARED, machine)
         assert {after.steps[id_].kind for id_ in after.steps.keys() - before} == kinds_of
+
+
+@pytest.mark.parametrize("change", [{"class_weight": (1.0, 5.0)}, {"metrics": ("accuracy", "roc_auc")}])
+def test_what_a_training_is_told_of_its_task_enters_its_id(change: dict[str, Any], registry: Registry) -> None:
+    """Two tasks of equal arrays share a training only if all else that it can see is equal."""
+    task = registry.tasks["german-credit"]
+    other = dataclasses.replace(task, spec=dataclasses.replace(task.spec, **change))
+    changed = dataclasses.replace(registry, tasks={**registry.tasks, "german-credit": other})
+    before, after = plan(suite(CHAIN), registry, PREPARED, MACHINE), plan(suite(CHAIN), changed, PREPARED, MACHINE)
+    assert not {"train", "pass", "export"} & {after.steps[id_].kind for id_ in after.steps.keys() & before.steps.keys()}
+
+
+def test_the_names_of_the_classes_enter_too(registry: Registry) -> None:
+    other = {key: dataclasses.replace(value, classes=("bad", "good")) for key, value in PREPARED.items()}
+    before, after = plan(suite(), registry, PREPARED, MACHINE), plan(suite(), registry, other, MACHINE)
+    assert kinds(after, after.steps.keys() & before.steps.keys()) == ["identity", "memory", "prepare"]
+
+
+def test_a_runtime_that_cannot_load_the_reference_has_no_anchor(registry: Registry) -> None:
+    pack, runtime = registry.compressors[None, "int8-static"], registry.runtimes["onnxruntime"]
+    packs = dataclasses.replace(pack, spec=dataclasses.replace(cast(CompressorSpec, pack.spec), produces="packed"))
+    packed = dataclasses.replace(runtime, spec=dataclasses.replace(cast(RuntimeSpec, runtime.spec), formats=("packed",)))
+    changed = dataclasses.replace(
+        registry,
+        compressors={**registry.compressors, (None, "int8-static"): packs},
+        runtimes={**registry.runtimes, "onnxruntime": packed},
+    )
+    whole = plan(suite(CHAIN[1:]), changed, PREPARED, MACHINE)
+    cell = only(whole, "int8-static")
+    assert only(whole, "reference").skipped.startswith("no format that linear exports")
+    assert cell.skipped == cell.reference_evaluate == ""
+    assert cell.reference_inspect  # sizes can be compared
+    assert {role for id_ in cell.latency for role in whole.steps[id_].inputs} == {"artifact", "floor", "data"}
+    whole = plan(suite(CHAIN[1:]), registry, PREPARED, MACHINE)
+    assert {role for id_ in only(whole, "int8-static").latency for role in whole.steps[id_].inputs} >= {"anchor"}
 
 
 def test_data_enters_all_but_preparing_and_the_identity_model(registry: Registry) -> None:

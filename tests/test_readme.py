@@ -57,12 +57,3 @@ def test_the_plugin_in_the_readme_is_the_one_under_test() -> None:
     (project,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert code == (folder / "pocketbench_magnitude_torch.py").read_text(encoding="utf-8")
     assert project == (folder / "pyproject.toml").read_text(encoding="utf-8")
-
-
-def test_the_columns_in_the_readme_are_those_of_the_table() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Reading the tables")[2].partition("\n## ")[0]
-    named = [name for line in re.findall(r"^\| ([^|]*) \| [^|]* \|$", text, re.MULTILINE) for name in line.split(", ")]
-    assert {"score [95 %]", "flips", "tiers"} <= set(named)
-    code = (ROOT / "benchmark" / "render" / "content.py").read_text(encoding="utf-8")
-    for name in set(named) - {"column"}:
-        assert name.partition(" [")[0].replace("− narrow", "− {CONTROL}") in code, name

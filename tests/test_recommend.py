@@ -209,7 +209,7 @@ def test_a_choice_and_its_proof(ran: Ran, tmp_path: Path) -> None:
     lines = ran("--bytes", "64KiB", "--latency", "1 s")
     best, second, *_ = by_validation(tmp_path / "results")
     file = f"results/artifacts/{best['artifact']}/"
-    assert lines[0] == f"german-credit, at most 64 KiB, p90 at most 1000 ms: linear ridge {best['recipe']}"
+    assert lines[0] == f"german-credit, at most 64 KiB, p90 at most 1 s: linear ridge {best['recipe']}"
     assert lines[1] == f"  file       {file} ({best['artifact_bytes']} bytes)"
     assert sum(one.stat().st_size for one in (tmp_path / file).iterdir()) == best["artifact_bytes"]
     assert lines[2] == f"  chosen     by validation roc_auc {best['val_score']:.4f}, the best of 4 that fit"

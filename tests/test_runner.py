@@ -34,10 +34,13 @@ HOSTILE = {
     "segfaults": ("crashed", "segfaults: killed by SIGSEGV"),
     "does-nothing": ("no_op", "does-nothing: the artifact has the same constants and operators as without it"),
     "matches-nothing": ("no_op", "matches-nothing: it matched no layer"),
+    "changes-nothing": ("no_op", "changes-nothing: it changed none of 1 layers"),
     "nan": ("invalid", "evaluate: validation outputs: outputs are NaN or infinite in 160 of 160 rows"),
     "leaves-nothing": ("failed", "leaves-nothing: ValueError: it left its output folder empty"),
     "only-images": ("skipped", "only-images: it only works on images"),
 }
+if (CORES := os.cpu_count() or 1) > 1:  # where there is one core, nothing can be widened
+    HOSTILE["widens"] = ("invalid", f"widens: it gave itself {CORES} cores, 1 are allowed")
 
 
 def suite(path: Path, recipes: list[str], *, seconds: int = 60, more: str = "") -> Path:
@@ -358,6 +361,45 @@ def test_an_artifact_that_was_changed_is_made_again(
     assert again() == 3 + 2 + 1
     assert stable(results) == before
     assert hashlib.sha256(file.read_bytes()).digest() != hashlib.sha256(bytes(content)).digest()
+
+
+def test_a_run_killed_while_preparing_says_nothing_new_of_the_old_rows(
+    tmp_path: Path, command: Command, site: Site, rows: Rows
+) -> None:
+    results, again = run_small(tmp_path, command, site)
+    again()
+    before = rows(results), (results / "leaderboard.md").read_text(encoding="utf-8")
+    arguments = ("--suite", str(tmp_path / "suite.toml"), "--results", str(results), "--seeds", "2", "--folds", "2")
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        assert run.stdout is not None
+        assert (
+            next(line for line in run.stdout if line.startswith("prepare: ")) == "prepare: 1 steps to run, 1 finished earlier\n"
+        )
+        os.killpg(run.pid, signal.SIGKILL)
+    recommend = command("recommend", "--task", "german-credit", "--results", str(results), path=[tmp_path / "site"])
+    assert recommend.returncode == 0, recommend.stderr
+    assert (rows(results), (results / "leaderboard.md").read_text(encoding="utf-8")) == before
+
+
+def test_a_checkpoint_that_is_gone_is_made_again(tmp_path: Path, command: Command, site: Site, stable: Stable) -> None:
+    results, again = run_small(tmp_path, command, site)
+    again()
+    before = stable(results)
+    for output in results.glob("steps/*/output"):
+        shutil.rmtree(output)
+    suite(tmp_path / "suite.toml", GOOD)  # recipes that need what is gone
+    again()
+    after = stable(results)
+    assert {row["outcome"] for row in after} == {"ok"}
+    assert [row for row in after if row in before] == before
 
 
 def test_a_killed_fresh_run_keeps_no_old_result(tmp_path: Path, command: Command, site: Site, stable: Stable) -> None:

@@ -144,8 +144,8 @@ def test_only_what_was_asked_for_and_is_there(store: Store) -> None:
 
 def test_the_grid_is_the_last_runs_in_its_order(store: Store) -> None:
     assert store.cells() == []
-    store.replace_cells([{"task": "z"}, {"task": "a"}, {"task": "m"}])
-    store.replace_cells([{"task": "ü\n", "chain": [["train", "1"]]}, {"task": "a"}])
+    store.replace_grid({}, [{"task": "z"}, {"task": "a"}, {"task": "m"}])
+    store.replace_grid({}, [{"task": "ü\n", "chain": [["train", "1"]]}, {"task": "a"}])
     assert store.cells() == [{"task": "ü\n", "chain": [["train", "1"]]}, {"task": "a"}]
 
 
@@ -164,13 +164,13 @@ def test_a_full_disk_is_an_error_of_the_system_and_changes_nothing(tmp_path: Pat
     path = tmp_path / "store.sqlite"
     store = open_store(path)
     store.record(RESULT, {"x": np.ones(2)})
-    store.replace_cells([{"task": "a"}])
+    store.replace_grid({}, [{"task": "a"}])
     (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
     store._connection.execute(f"PRAGMA max_page_count = {pages}")  # what SQLite then says is what it says of a full disk
     big = dataclasses.replace(RESULT, facts={"big": "x" * 100_000})
     writes: list[Callable[[], None]] = [
         lambda: store.record(big, {"x": np.zeros(2)}),
-        lambda: store.replace_cells([{"task": "x" * 100_000}]),
+        lambda: store.replace_grid({}, [{"task": "x" * 100_000}]),
         lambda: store.set_meta("suite", "x" * 100_000),
     ]
     for write in writes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.budget import DeviceTier
+from benchmark.budget import DeviceTier, format_bytes, format_seconds
 from benchmark.recommend import Answer, Method, Rejected, Row, answer
-from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, number
+from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, named, number
 
 _HEADERS = ("task", "device", "ship this", "score ↑ [95 %]", "val ↑", "bytes ↓", "p90 µs ↓", "best of", "runner-up")
 
@@ -23,13 +23,14 @@ def section(tasks: Sequence[str], rows: Sequence[Row], tiers: Sequence[DeviceTie
         tuple(_tier(tier, style) for tier in tiers),
         Grid(tuple(map(style.text, _HEADERS)), tuple(_line(one, style) for one in found), "lllrrrrrl"),
     ]
-    if files := tuple(dict.fromkeys(_file(one.task, one.best.to_ship, style) for one in found if one.best)):
+    if files := tuple(dict.fromkeys(_file(one, one.best.to_ship, style) for one in found if one.best)):
         parts += [style.text("The files, in the results folder:"), files]
     return Section(style.text("What to ship"), tuple(parts))
 
 
-def _file(task: str, row: Row, style: Style) -> str:
-    return style.say("{task}, {method}: artifacts/{digest}/", task=task, method=_title(row), digest=row["artifact"])
+def _file(one: Answer, row: Row, style: Style) -> str:
+    method = named(row, runtime=one.runtimes)
+    return style.say("{task}, {method}: artifacts/{digest}/", task=one.task, method=method, digest=row["artifact"])
 
 
 def _line(one: Answer, style: Style) -> tuple[str, ...]:
@@ -37,10 +38,10 @@ def _line(one: Answer, style: Style) -> tuple[str, ...]:
     if one.best is None:
         why = style.say("nothing fits: {why}", why=reason(one.rejected[0], one)) if one.rejected else style.text("nothing fits")
         return (*head, why, *(style.text(DASH) for _ in range(6)))
-    second = DASH if one.runner_up is None else f"{title(one.runner_up)} (val {one.runner_up.val_score:.3f})"
+    second = DASH if one.runner_up is None else f"{title(one.runner_up, one)} (val {one.runner_up.val_score:.3f})"
     return (
         *head,
-        style.name(title(one.best)),
+        style.name(title(one.best, one)),
         style.text(method_score(one.best)),
         style.text(number(one.best.val_score, ".3f")),
         style.text(number(one.best.largest("artifact_bytes"), ",.0f")),
@@ -50,13 +51,9 @@ def _line(one: Answer, style: Style) -> tuple[str, ...]:
     )
 
 
-def title(method: Method) -> str:
-    """How a method is named to people."""
-    return _title(method.rows[0])
-
-
-def _title(row: Row) -> str:
-    return " ".join(filter(None, (row["backend"], row["architecture"], row["recipe"])))
+def title(method: Method, one: Answer) -> str:
+    """How a method is named in an answer."""
+    return named(method.rows[0], runtime=one.runtimes)
 
 
 def method_score(method: Method) -> str:
@@ -84,23 +81,27 @@ def reason(rejected: Rejected, one: Answer) -> str:
         case "validation":
             best = one.best.val_score if one.best else None
             text = f"validation {number(method.val_score, '.4f')}, not better than {number(best, '.4f')}"
-    return f"{title(method)}: {text}"
+    return f"{title(method, one)}: {text}"
 
 
 def report(one: Answer, root: Path) -> str:
     """What ``recommend`` prints: the file and its proof, the runner-up, and what stopped the smaller ones."""
-    lines = [f"{one.task}, {_limits(one.tier)}: {title(one.best) if one.best else 'nothing fits'}"]
+    lines = [f"{one.task}, {_limits(one.tier)}: {title(one.best, one) if one.best else 'nothing fits'}"]
     if one.best:
         row, chosen = one.best.to_ship, number(one.best.val_score, ".4f")
         several = f", mean of {len(one.best.rows)} seeds and folds" if len(one.best.rows) > 1 else ""
+        own = f"validation {number(row['val_score'], '.4f')}, test {number(row['score'], '.4f')}"
         lines += [
             f"  file       {root / 'artifacts' / row['artifact']}/ ({row['artifact_bytes']:,} bytes)",
+            *([f"             of seed {row['seed']}, fold {row['fold']}: {own}"] if several else []),
             f"  chosen     by validation {row['metric']} {chosen}{several}, the best of {one.among} that fit",
             f"  score      {method_score(one.best)} on test rows, not looked at for the choice",
             f"  latency    p50 {number(row['latency_p50_us'], '.1f')} µs, p90 {number(row['latency_p90_us'], '.1f')} µs on "
             f"{row['cpu_model']}, {row['runtime']}, {row['threads']} thread(s)",
         ]
-        second = f"{title(one.runner_up)}, validation {number(one.runner_up.val_score, '.4f')}" if one.runner_up else "none fits"
+        second = (
+            f"{title(one.runner_up, one)}, validation {number(one.runner_up.val_score, '.4f')}" if one.runner_up else "none fits"
+        )
         lines.append(f"  runner-up  {second}")
     if one.rejected:
         lines.append("  smaller, and not chosen:" if one.best else "  what stands against each:")
@@ -115,7 +116,7 @@ def _tier(tier: DeviceTier, style: Style) -> str:
 def _limits(tier: DeviceTier) -> str:
     limits = []
     if tier.bytes is not None:
-        limits.append(f"at most {tier.bytes / 1024:g} KiB")
+        limits.append(f"at most {format_bytes(tier.bytes)}")
     if tier.latency_p90 is not None:
-        limits.append(f"p90 at most {tier.latency_p90 * 1e3:g} ms")
+        limits.append(f"p90 at most {format_seconds(tier.latency_p90)}")
     return ", ".join(limits) or "no limit"

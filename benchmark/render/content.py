@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.budget import DeviceTier
 from benchmark.leaderboard import CONTROL, NOISY, Entry, Row, Table
 from benchmark.render import answers
-from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, number, plural, span
+from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, span
 from benchmark.statistics import MIN_SEEDS, MIN_UNITS
 
 
@@ -62,8 +62,12 @@ def _table(table: Table, suite: Mapping[str, Any], style: Style) -> Section:
     parts.append(_grid(table.entries, runtimes, style) if table.entries else style.text("No method has finished all its cells."))
     parts += filter(None, [_deviations(table, style), _remarks(table.entries, style)])
     if table.baselines:
-        named = ", ".join(f"{name} {score:.3f}" for name, score in sorted(table.baselines.items(), key=lambda item: -item[1]))
-        parts.append(style.say("Baselines, not ranked: {named}.", named=named))
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in sorted(table.baselines.items(), key=lambda item: -item[1]))
+        parts.append(style.say("Baselines, not ranked: {scores}.", scores=scores))
+        to_beat = max(table.baselines.values())
+        beaten = [named(one.rows[0], runtime=runtimes) for one in table.entries if one.score is not None and one.score <= to_beat]
+        if beaten:
+            parts.append(style.say("No better here than the best of them: {beaten}.", beaten=", ".join(beaten)))
     if table.others:
         parts += [style.text("Not ranked:"), _others(table.others, runtimes, style)]
     return Section(style.name(table.task), tuple(parts))
@@ -168,9 +172,9 @@ def _others(rows: Sequence[Row], runtimes: bool, style: Style) -> tuple[str, ...
         if row["outcome"] == "skipped":
             skipped[row["backend"], row["reason"]] += 1
         elif row["outcome"] == "ok":
-            others[_name(row, runtimes), "ok, but other seeds or folds of it are not"].append(row)
+            others[named(row, runtime=runtimes), "ok, but other seeds or folds of it are not"].append(row)
         else:
-            others[_name(row, runtimes), f"{row['outcome']} ({' '.join(row['reason'].split())})"].append(row)
+            others[named(row, runtime=runtimes), f"{row['outcome']} ({' '.join(row['reason'].split())})"].append(row)
     lines = [
         style.say("{name}, {where}: {what}", name=" ".join(name.split()), where=_where(group), what=what)
         for (name, what), group in others.items()
@@ -178,11 +182,6 @@ def _others(rows: Sequence[Row], runtimes: bool, style: Style) -> tuple[str, ...
     for (backend, reason_), count in skipped.items():
         lines.append(style.say("{backend}: {count} skipped ({reason})", backend=backend, count=count, reason=reason_))
     return tuple(lines)
-
-
-def _name(row: Row, runtimes: bool) -> str:
-    runtime = f" on {row['runtime']}" if runtimes else ""
-    return f"{row['backend']} {row['architecture']} {row['recipe']}{runtime}"
 
 
 def _where(rows: Sequence[Row]) -> str:
@@ -199,11 +198,11 @@ def _legend(suite: Mapping[str, Any], style: Style) -> Section:
         ratio = "[95 %]: over the processes." if measure["processes"] > 1 else "One process: no interval."
     lines = [
         "score: of the test rows, at batch 1, from the file that ships; the mean over seeds and folds. [95 %]: percentile "
-        "bootstrap, 1,000 draws. val: validation, the only score that anything was chosen by. The other columns: medians over "
-        "seeds and folds.",
-        f"− {CONTROL}: score less that of the recipe {CONTROL}, paired on the same rows: a smaller network trained from scratch "
-        "for as many planned updates as a reference and a pass's fine-tuning together; recipes that do not train on had fewer. "
-        "flips: test rows whose label is not the reference's.",
+        "bootstrap, 1,000 draws. val: validation, the only score that anything was chosen by. Scores and flips are means over "
+        "seeds and folds, the other columns medians.",
+        f"− {CONTROL}: score less that of a recipe {CONTROL} (of several the one nearest in bytes), paired on the same rows: a "
+        "smaller network trained from scratch, by default for as many planned updates as a reference and a pass's fine-tuning "
+        "together; recipes that do not train on had fewer. flips: test rows whose label is not the reference's.",
         "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these "
         "bytes. MACs: multiply-adds for one input.",
         f"p50, p90: one input, {suite['build']['cores']} thread(s), {measure['processes']} process(es) × {measure['rounds']} "

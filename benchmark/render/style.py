@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 DASH = "–"
 
@@ -47,6 +47,12 @@ class Section:
 
     title: str
     parts: tuple[Part, ...]
+
+
+def named(row: Mapping[str, Any], *, runtime: bool) -> str:
+    """How the method of a row is named to people, with its runtime where there are several."""
+    name = " ".join(filter(None, (row["backend"], row["architecture"], row["recipe"])))
+    return f"{name} on {row['runtime']}" if runtime else name
 
 
 def number(value: float | None, form: str) -> str:

@@ -161,7 +161,7 @@ def test_an_undefined_test_score_is_a_dash_and_no_reason_not_to_ship() -> None:
 def test_devices_are_described() -> None:
     tiers = (S, TINY, DeviceTier("any"))
     items = section(["digits"], ROWS, tiers, PLAIN).parts[1]
-    assert items == ("S: at most 64 KiB, p90 at most 1 ms", "tiny: at most 0.976562 KiB", "any: no limit")
+    assert items == ("S: at most 64 KiB, p90 at most 1 ms", "tiny: at most 1 KB", "any: no limit")
 
 
 def test_recommend_names_the_file_and_what_stopped_the_smaller_ones() -> None:
@@ -183,7 +183,7 @@ def test_recommend_names_the_file_and_what_stopped_the_smaller_ones() -> None:
 def test_recommend_where_nothing_fits() -> None:
     lines = report(answer("digits", ROWS[:2], TINY), Path("here")).splitlines()
     assert lines == [
-        "digits, at most 0.976562 KiB: nothing fits",
+        "digits, at most 1 KB: nothing fits",
         "  what stands against each:",
         "    torch cnn int8: 15,000 bytes, more than 1,000",
         "    torch cnn reference: 60,000 bytes, more than 1,000",
@@ -198,3 +198,18 @@ def test_of_several_seeds_the_best_on_validation_ships(seeds: tuple[float, float
     assert "by validation accuracy 0.8500, mean of 2 seeds and folds, the best of 1 that fit" in text
     assert "  score      0.500 on test rows" in text
     assert "runner-up  none fits" in text
+
+
+def test_runtimes_are_named_where_there_are_several() -> None:
+    rows = [row("a", val_score=0.9), row("a", val_score=0.8, runtime="other")]
+    (line,) = grid(rows, S)
+    assert (line["ship this"], line["runner-up"]) == ("torch cnn a on onnxruntime", "torch cnn a on other (val 0.800)")
+    text = report(answer("digits", rows, S), Path("here"))
+    assert "runner-up  torch cnn a on other, validation 0.8000" in text
+
+
+def test_the_file_of_one_seed_has_its_own_scores_beside_it() -> None:
+    rows = [row("a", seed=0, val_score=1.0, score=1.0), row("a", seed=1, val_score=0.5, score=0.4)]
+    lines = report(answer("digits", rows, S), Path("here")).splitlines()
+    assert lines[2] == "             of seed 0, fold 0: validation 1.0000, test 1.0000"
+    assert lines[4].startswith("  score      0.700 on test rows")

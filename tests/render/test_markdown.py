@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +166,22 @@ def test_a_line_rounded() -> None:
     }
 
 
+def test_the_readme_explains_every_column() -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+    table_ = readme.partition("## Reading the tables")[2].partition("\n## ")[0]
+    explained = {name for names in re.findall(r"^\| ([^|]+) \|", table_, re.MULTILINE) for name in names.split(", ")} - {"column"}
+    headers, *_ = grid(render(table(entry(row(), difference=(0.1, 0.0, 0.2)))))
+    shown = [re.sub(r" [↑↓]| \[95 %\]| MB", "", header).removesuffix(" µs") for header in headers]
+    assert explained == {*shown, "score"} - {"back end", "model", "recipe"}
+
+
+def test_what_does_not_beat_a_baseline_is_named() -> None:
+    entries = (entry(row(), score=0.9), entry(row(recipe="a_b"), score=0.7), entry(row(recipe="c"), score=0.6999))
+    text = render(table(*entries, baselines={"trivial": 0.7, "constant": 0.5}))
+    assert paragraph(text, "No better") == "No better here than the best of them: torch cnn a_b, torch cnn c."
+    assert "No better" not in render(table(entries[0], baselines={"trivial": 0.7}))
+
+
 # Names
 
 ODD = [
@@ -261,7 +279,7 @@ def test_names_stay_in_their_cells_and_lines_of_what_to_ship(name: str) -> None:
     assert none[2:] == [one_line(f"nothing fits: torch {name} r {name}: 12,345 bytes, more than 1"), *["–"] * 6]
     assert items(text, "The files, in the results folder:") == [f"digits, {method}: artifacts/abc/"]
     what = next(token.content for token in parse(text) if token.content.startswith("For each task and device"))
-    assert items(text, what) == [f"{clean}: no limit", f"no {clean}: at most 0.000976562 KiB"]
+    assert items(text, what) == [f"{clean}: no limit", f"no {clean}: at most 1 B"]
 
 
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)

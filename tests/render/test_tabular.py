@@ -172,8 +172,7 @@ LOCALES = {
 @pytest.mark.parametrize("locale", LOCALES)
 def test_files_are_utf8_whatever_the_locale(tmp_path: Path, locale: str) -> None:
     store = open_store(tmp_path / "store.sqlite")
-    store.set_meta("suite", SUITE)
-    store.replace_cells([dataclasses.asdict(CELL)])
+    store.replace_grid(SUITE, [dataclasses.asdict(CELL)])
     store.close()
     subprocess.run(
         [sys.executable, "-m", "benchmark.render", str(tmp_path)], env={**os.environ, **LOCALES[locale]}, check=True, cwd=tmp_path

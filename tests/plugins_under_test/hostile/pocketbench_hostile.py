@@ -30,6 +30,8 @@ def benchmark_compressors() -> list[CompressorSpec]:
             ("segfaults", "Segfaults", "Kills itself with SIGSEGV."),
             ("does-nothing", "DoesNothing", "Gives back its input."),
             ("matches-nothing", "MatchesNothing", "Gives back its input and says that it matched no layer."),
+            ("changes-nothing", "ChangesNothing", "Makes other weights and says that it changed no layer."),
+            ("widens", "Widens", "Lets itself run on every core."),
             ("nan", "Nan", "Makes every weight NaN."),
             ("links", "Links", "Gives back links to its input."),
             ("leaves-nothing", "LeavesNothing", "Writes no file."),
@@ -106,3 +108,19 @@ class Speaks:
         context.log(1, loss=2.0)
         context.log(2, loss=1.0)
         context.report(matched=1, changed=1, artifact_bytes=1)
+
+
+class ChangesNothing:
+    def compress(self, context: Context) -> None:
+        import numpy as np
+
+        assert context.input is not None
+        weights = np.load(context.input / "weights.npz")["weights"]
+        np.savez(context.output / "weights.npz", weights=weights * np.float32(0.5))
+        context.report(matched=1, changed=0)
+
+
+class Widens:
+    def compress(self, context: Context) -> None:
+        _copy(context)
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
