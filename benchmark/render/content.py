@@ -60,7 +60,7 @@ def _table(table: Table, suite: Mapping[str, Any], style: Style) -> Section:
     runtimes = len({row["runtime"] for row in rows}) > 1
     parts: list[Part] = [caption + _covered(table, style)]
     parts.append(_grid(table.entries, runtimes, style) if table.entries else style.text("No method has finished all its cells."))
-    parts += filter(None, [_deviations(table, style), _remarks(table.entries, style)])
+    parts += filter(None, [_deviations(table, style), _remarks(table.entries, style), _late(table.entries, runtimes, style)])
     if table.baselines:
         scores = ", ".join(f"{name} {score:.3f}" for name, score in sorted(table.baselines.items(), key=lambda item: -item[1]))
         parts.append(style.say("Baselines, not ranked: {scores}.", scores=scores))
@@ -162,6 +162,12 @@ def _remarks(entries: Sequence[Entry], style: Style) -> str:
     """Why scores of ranked rows are undefined, or what they are restricted to; empty where nothing must be said."""
     reasons = dict.fromkeys(row["reason"] for entry in entries for row in entry.rows if row["reason"])
     return style.say("Undefined or restricted: {reasons}.", reasons="; ".join(reasons)) if reasons else ""
+
+
+def _late(entries: Sequence[Entry], runtimes: bool, style: Style) -> str:
+    """The methods that a busy machine may have cut short; empty where there is none."""
+    late = [named(one.rows[0], runtime=runtimes) for one in entries if any(row["stopped_by"] == "deadline" for row in one.rows)]
+    return style.say("Training stopped by its deadline, so another run may differ: {late}.", late=", ".join(late)) if late else ""
 
 
 def _others(rows: Sequence[Row], runtimes: bool, style: Style) -> tuple[str, ...]:

@@ -182,6 +182,13 @@ def test_what_does_not_beat_a_baseline_is_named() -> None:
     assert "No better" not in render(table(entries[0], baselines={"trivial": 0.7}))
 
 
+def test_trainings_that_a_deadline_stopped_are_named() -> None:
+    late = entry(row(recipe="a_b", stopped_by="updates"), row(recipe="a_b", seed=1, stopped_by="deadline"))
+    text = render(table(late, entry(row(stopped_by="early"))))
+    assert paragraph(text, "Training") == "Training stopped by its deadline, so another run may differ: torch cnn a_b."
+    assert "deadline" not in render(table(entry(row(stopped_by="updates"))))
+
+
 # Names
 
 ODD = [
