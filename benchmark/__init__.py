@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import NotApplicable, UserError
-from benchmark.hookspecs import hookimpl
 from benchmark.protocols import (
     BackendCode,
     CompressorCode,
@@ -21,6 +21,7 @@ from benchmark.specs import BackendSpec, CompressorSpec, Param, RuntimeSpec, Tas
 
 if TYPE_CHECKING:
     from benchmark.data import read_verified
+    from benchmark.hookspecs import hookimpl
 
 __version__ = "0.1.0"
 
@@ -45,11 +46,11 @@ __all__ = [
     "read_verified",
 ]
 
+_LAZY = {"hookimpl": "benchmark.hookspecs", "read_verified": "benchmark.data"}
+
 
 def __getattr__(name: str) -> Any:
-    """Loads on first use what needs numpy: this module is imported by every plugin, in the host process too."""
-    if name == "read_verified":
-        from benchmark.data import read_verified
-
-        return read_verified
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Loads on first use what needs a library: this module is imported by every plugin and every child."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

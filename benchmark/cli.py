@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import benchmark
-from benchmark.errors import UserError
+from benchmark.errors import USER_MISTAKE, UserError
 from benchmark.registry import Registry, discover
 
 if TYPE_CHECKING:
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     from benchmark.suite import Suite
 
 Number = TypeVar("Number", int, float)
-USER_MISTAKE = 2
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit code: 0 ran (failed cells are rows), 1 a plugin is broken (``--list``) or a cell
-    failed (``--strict``), 2 the user's mistake, 130 interrupted."""
+    """Runs the command; returns the exit code: 0 ran (failed cells are rows), 1 a plugin is broken (``--list``), or a
+    cell failed or a plugin is broken (``--strict``), 2 the user's mistake, 130 interrupted."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if not (options.list or options.suite or options.command):
@@ -70,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_grid(parser)
     parser.add_argument("--fresh", action="store_true", help="run every step again")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, be reused or be skipped, and why")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 when a cell failed")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a cell failed or a plugin is broken")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="other commands")
     recommend = commands.add_parser("recommend", help="which file to ship on a device, and why", allow_abbrev=False)
     recommend.add_argument("--task", metavar="NAME", required=True)
@@ -85,9 +84,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_grid(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", metavar="GLOB", default="*", help="only tasks whose name matches")
-    parser.add_argument("--backend", metavar="GLOB", default="*", help="only back ends whose name matches")
-    parser.add_argument("--recipe", metavar="GLOB", default="*", help="only recipes that match; the reference is always kept")
+    for option, what in (("--task", "tasks"), ("--backend", "back ends"), ("--recipe", "recipes (and the reference)")):
+        parser.add_argument(option, metavar="GLOB", action="append", help=f"only {what} whose name matches; may be repeated")
     parser.add_argument("--seeds", metavar="N", type=_count, help="seeds 0 to N-1 instead of the suite's")
     parser.add_argument("--folds", metavar="N", type=_count, help="folds 0 to N-1 instead of the suite's")
     parser.add_argument("--jobs", metavar="N", type=_count, help="build jobs at once; default: as many as there are cores for")
@@ -119,11 +117,17 @@ def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Path
     from benchmark import suite as suites
     from benchmark.plan import plan
 
-    suite = suites.load(options.suite).select(
-        task=options.task, backend=options.backend, recipe=options.recipe, seeds=options.seeds, folds=options.folds
+    whole = suites.load(options.suite)
+    suite = whole.select(
+        tasks=options.task or ("*",),
+        backends=options.backend or ("*",),
+        recipes=options.recipe or ("*",),
+        seeds=options.seeds,
+        folds=options.folds,
     )
     try:
-        plan(suite, registry, {}, runner.machine())  # whatever is wrong with the suite is said before anything is started
+        for one in (whole, suite):  # whatever is wrong with the suite is said before anything is started, also in the rest of it
+            plan(one, registry, {}, runner.machine())
     except UserError as error:
         raise UserError(f"suite {suite.name}: {error}") from None
     return suite, options.results or Path("results") / suite.name
@@ -138,10 +142,12 @@ def _run(options: argparse.Namespace, registry: Registry) -> int:
     layout = runner.Layout(folder)
     with _progress() as progress:
         ended = runner.run(suite, registry, layout, progress, jobs=options.jobs, fresh=options.fresh)
-    return _finish(ended, layout.root, strict=options.strict)
+    failed = _finish(ended, layout.root)
+    return 1 if options.strict and (failed or registry.broken) else 0
 
 
-def _finish(ended: Ended, folder: Path, *, strict: bool) -> int:
+def _finish(ended: Ended, folder: Path) -> bool:
+    """Prints the tables and what the run came to; returns whether a cell failed."""
     from benchmark.render.child import render
 
     print(render(folder).read_text(encoding="utf-8"))
@@ -152,8 +158,7 @@ def _finish(ended: Ended, folder: Path, *, strict: bool) -> int:
     print(
         f"{ended.steps_run} steps run. Tables and rows: {folder}/leaderboard.md, rows.csv, rows.json; models: {folder}/artifacts/"
     )
-    bad = len(ended.cells) - counts.get("ok", 0) - counts.get("skipped", 0)
-    return 1 if strict and bad else 0
+    return len(ended.cells) > counts.get("ok", 0) + counts.get("skipped", 0)
 
 
 def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, set[tuple[str, int]], dict[str, StepResult]]:

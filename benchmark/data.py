@@ -34,12 +34,11 @@ _FIELDS = ("x", "y", "units")
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the plan knows of a prepared fold. ``rows``: split -> number of rows."""
+    """What the plan knows of a prepared fold."""
 
     fingerprint: str
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]
-    rows: dict[str, int]
 
 
 def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
@@ -68,12 +67,7 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
             if outputs.shape != (len(splits[name]), len(data.classes)) or not np.isfinite(outputs).all():
                 raise ValueError(f"task {spec.name}, {name}: trivial must give finite outputs of shape (rows, classes)")
             np.save(folder / BASELINES / f"trivial_{name}.npy", outputs)
-    return Prepared(
-        fingerprint=fingerprint,
-        input_shape=info.input_shape,
-        classes=info.classes,
-        rows={name: len(split) for name, split in splits.items()},
-    )
+    return Prepared(fingerprint=fingerprint, input_shape=info.input_shape, classes=info.classes)
 
 
 def _check(name: str, split: Split, spec: TaskSpec, data: TaskData) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
+USER_MISTAKE = 2
+"""The exit code after a :class:`UserError`."""
+
 
 def one_line(text: str) -> str:
     """A text as it may stand in a row: on one line, encodable, and not endless."""
@@ -26,3 +32,11 @@ class UserError(Exception):
 
 class NotApplicable(Exception):
     """Raised by a pass or back end that cannot work on what it was given; the cell ends as ``skipped`` with this reason."""
+
+
+def of_the_disk(root: Path, error: OSError) -> UserError | None:
+    """What to tell the user where the disk of the results folder ``root`` is full or fails; None for errors that are bugs."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+        return None
+    kept = "everything finished is kept; the same command goes on from here"
+    return UserError(f"results folder {root}: {error.strerror}: {kept}")

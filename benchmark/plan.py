@@ -28,7 +28,7 @@ MEASURED: tuple[StepKind, ...] = ("latency", "memory")
 """Kinds that run alone on the machine, after everything is built."""
 _DATA = Path(__file__).parent / "data.py"
 """What prepares a fold, beside the task's own code."""
-UNKNOWN = Prepared(fingerprint="unknown", input_shape=(), classes=(), rows={})
+UNKNOWN = Prepared(fingerprint="unknown", input_shape=(), classes=())
 """Stands for a fold that is not prepared yet: the ids made from it match nothing."""
 
 
@@ -537,6 +537,8 @@ def _step(
     versions = {"pocketbench": benchmark.__version__}
     if provider is not None:
         versions[provider.distribution] = provider.version
+        if isinstance(provider.spec, TaskSpec):
+            versions[f"task {provider.spec.name}"] = provider.spec.version
         for module, distribution in provider.spec.requires.items():
             if distribution is not None:
                 versions[distribution] = of_provider["requires"][module]

@@ -7,7 +7,6 @@ is finished is on disk before the next job starts, so Ctrl-C or ``kill -9`` lose
 from __future__ import annotations
 
 import dataclasses
-import errno
 import fcntl
 import json
 import os
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from benchmark import data, limits
 from benchmark.data import Prepared
-from benchmark.errors import UserError, one_line
+from benchmark.errors import UserError, of_the_disk, one_line
 from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, judge, measure_digest, plan, plan_preparation
 from benchmark.registry import Registry
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     Accepted: TypeAlias = tuple[Outcome, str, dict[str, Any], dict[str, NDArray[Any]]]
     """Outcome, reason, facts and arrays of a step."""
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""What a disk can do to the host: no fault of its code."""
 _POLL = 0.1  # seconds between looks at whether a job has gone on to its next step
 
 
@@ -120,10 +117,7 @@ def run(
             runner = _Runner(suite, layout, store, progress, fresh, min(jobs or most, most))
             return runner.run(registry)
         except OSError as error:
-            if error.errno not in _DISK:
-                raise
-            kept = "everything finished is kept; the same command goes on from here"
-            raise UserError(f"results folder {layout.root}: {error.strerror}: {kept}") from None
+            raise of_the_disk(layout.root, error) or error from None
         finally:
             store.close()
 
@@ -185,7 +179,7 @@ def prepared_folds(
     for key, step in preparation.items():
         if step.id in results and results[step.id].outcome == "ok":
             facts = results[step.id].facts
-            known[key] = Prepared(facts["fingerprint"], tuple(facts["input_shape"]), tuple(facts["classes"]), dict(facts["rows"]))
+            known[key] = Prepared(facts["fingerprint"], tuple(facts["input_shape"]), tuple(facts["classes"]))
     return known
 
 

@@ -79,32 +79,33 @@ class Suite:
     def select(
         self,
         *,
-        task: str = "*",
-        backend: str = "*",
-        recipe: str = "*",
+        tasks: Sequence[str] = ("*",),
+        backends: Sequence[str] = ("*",),
+        recipes: Sequence[str] = ("*",),
         seeds: int | None = None,
         folds: int | None = None,
     ) -> Suite:
-        """The part of the grid whose names match the globs; ``reference`` is always kept. ``seeds``, ``folds``: use 0 .. n-1."""
-        chosen = _matching("recipe", tuple(map(str, self.recipes)), recipe)
-        backends = _matching("backend", self.backends, backend)
+        """The part of the grid whose names match any of the globs; ``reference`` is always kept. ``seeds``, ``folds``: use
+        0 .. n-1."""
+        chosen = _matching("recipe", tuple(map(str, self.recipes)), recipes)
+        kept = _matching("backend", self.backends, backends)
         return dataclasses.replace(
             self,
-            tasks=_matching("task", self.tasks, task),
-            backends=backends,
-            architectures={name: value for name, value in self.architectures.items() if name in backends},
-            training={name: value for name, value in self.training.items() if name in ("", *backends)},
+            tasks=_matching("task", self.tasks, tasks),
+            backends=kept,
+            architectures={name: value for name, value in self.architectures.items() if name in kept},
+            training={name: value for name, value in self.training.items() if name in ("", *kept)},
             recipes=tuple(one for one in self.recipes if not one.passes or str(one) in chosen),
             seeds=self.seeds if seeds is None else tuple(range(seeds)),
             folds=self.folds if folds is None else tuple(range(folds)),
         )
 
 
-def _matching(what: str, names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
-    chosen = tuple(name for name in names if fnmatch.fnmatchcase(name, pattern))
-    if not chosen:
-        raise UserError(f"no {what} of the suite matches {pattern!r}{nearest(pattern, names)}")
-    return chosen
+def _matching(what: str, names: tuple[str, ...], patterns: Sequence[str]) -> tuple[str, ...]:
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise UserError(f"no {what} of the suite matches {pattern!r}{nearest(pattern, names)}")
+    return tuple(name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def parse_pass(text: str) -> PassCall:

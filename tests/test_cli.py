@@ -100,6 +100,15 @@ def test_without_any_plugin_the_remedy_is_named() -> None:
     assert (run.returncode, run.stdout, run.stderr) == (2, "", "error: no plugins found: run pip install -e .\n")
 
 
+def test_a_checkout_on_a_bare_interpreter_names_the_remedy() -> None:
+    checkout = Path(__file__).parent.parent
+    run = subprocess.run(  # -S: nothing that is installed can be imported
+        [sys.executable, "-S", "-m", "benchmark", "--list"], cwd=checkout, capture_output=True, text=True, check=False
+    )
+    expected = "error: pocketbench is not installed (pluggy is missing): run pip install -e .\n"
+    assert (run.returncode, run.stdout, run.stderr) == (2, "", expected)
+
+
 def test_list_imports_nothing_heavy() -> None:
     run = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "benchmark", "--list"], capture_output=True, text=True, check=False

@@ -140,7 +140,6 @@ def test_every_array_is_the_one_that_the_task_returned(prepare: Prepare) -> None
     assert json.loads((folder / "preprocessing.json").read_text(encoding="utf-8")) == code.task.preprocessing
     assert prepared.input_shape == (2,)
     assert prepared.classes == CLASSES
-    assert prepared.rows == {"train": 5, "validation": 3, "test": 6}
 
 
 def test_nothing_of_the_test_rows_lies_in_fit(prepare: Prepare) -> None:

@@ -19,7 +19,7 @@ from benchmark.specs import CompressorSpec, RuntimeSpec
 from benchmark.store import Outcome, StepResult
 from benchmark.suite import MeasureOptions, Recipe, Suite, parse_pass
 
-PREPARED = {("german-credit", 0): Prepared("f" * 64, (60,), ("good", "bad"), {"train": 640, "validation": 160, "test": 200})}
+PREPARED = {("german-credit", 0): Prepared("f" * 64, (60,), ("good", "bad"))}
 MACHINE = Machine(host_class="here", measure_digest="m")
 CHAIN = ("keep-largest(share=0.3)", "int8-static")
 

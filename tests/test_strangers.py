@@ -189,6 +189,7 @@ calls = 7
         ("missing-backend", "onnx-reference", "skipped", hint),
     ]
     assert float(found[0]["score"]) == pytest.approx(float(found[1]["score"]), abs=1e-3)
+    assert command("--suite", "beside.toml", "--strict", path=[folder]).returncode == 1
 
 
 # Good ones, installed beside PocketBench by pip

@@ -502,7 +502,7 @@ def test_any_suite_survives_printing(suite: Suite) -> None:
 @given(suites(), st.data())
 def test_any_part_of_a_suite_survives_printing(suite: Suite, data: st.DataObject) -> None:
     backend = data.draw(st.sampled_from(suite.backends))
-    part = suite.select(backend=glob.escape(backend), seeds=2)
+    part = suite.select(backends=[glob.escape(backend)], seeds=2)
     assert (part.backends, part.seeds) == ((backend,), (0, 1))
     assert set(part.architectures) <= {backend}
     assert set(part.training) <= {"", backend}
@@ -593,16 +593,20 @@ def test_select_nothing_is_the_whole() -> None:
 
 
 def test_select_by_globs() -> None:
-    part = WIDE.select(task="mnist-*", backend="t?rch", recipe="*int8-static")
+    part = WIDE.select(tasks=["mnist-*"], backends=["t?rch"], recipes=["*int8-static"])
     assert part.tasks == ("mnist-10k", "mnist-2")
     assert part.backends == ("torch",)
     assert list(map(str, part.recipes)) == ["reference", "prune(sparsity=0.5) + int8-static", "int8-static"]
     assert (part.name, part.seeds, part.folds) == ("wide", (4,), (2,))
 
 
+def test_several_globs_keep_the_order_of_the_suite() -> None:
+    assert WIDE.select(tasks=["mnist-2", "german-*", "mnist-2"]).tasks == ("mnist-2", "german-credit")
+
+
 @pytest.mark.parametrize("recipe", ["int8-static", "prune(sparsity=0.5)", "reference"])
 def test_an_exact_recipe_keeps_the_reference(recipe: str) -> None:
-    assert list(map(str, WIDE.select(recipe=recipe).recipes)) == list(dict.fromkeys(["reference", recipe]))
+    assert list(map(str, WIDE.select(recipes=[recipe]).recipes)) == list(dict.fromkeys(["reference", recipe]))
 
 
 def test_seeds_and_folds_count_from_zero() -> None:
@@ -613,13 +617,13 @@ def test_seeds_and_folds_count_from_zero() -> None:
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        ({"task": "MNIST-10k"}, "no task of the suite matches 'MNIST-10k'; known: german-credit, mnist-10k, mnist-2"),
-        ({"task": "mnist"}, "no task of the suite matches 'mnist'; did you mean 'mnist-2'?"),
-        ({"backend": "sklearn"}, "no backend of the suite matches 'sklearn'; known: jax, torch"),
-        ({"recipe": "int8-statics"}, "no recipe of the suite matches 'int8-statics'; did you mean 'int8-static'?"),
+        ({"tasks": ["MNIST-10k"]}, "no task of the suite matches 'MNIST-10k'; known: german-credit, mnist-10k, mnist-2"),
+        ({"tasks": ["mnist-*", "mnist"]}, "no task of the suite matches 'mnist'; did you mean 'mnist-2'?"),
+        ({"backends": ["sklearn"]}, "no backend of the suite matches 'sklearn'; known: jax, torch"),
+        ({"recipes": ["int8-statics"]}, "no recipe of the suite matches 'int8-statics'; did you mean 'int8-static'?"),
     ],
 )
-def test_select_what_is_not_there(choice: dict[str, str], expected: str) -> None:
+def test_select_what_is_not_there(choice: dict[str, list[str]], expected: str) -> None:
     with pytest.raises(UserError) as caught:
         WIDE.select(**choice)  # type: ignore[arg-type]  # mypy cannot tell which keywords a dict holds
     assert str(caught.value) == expected
@@ -627,7 +631,7 @@ def test_select_what_is_not_there(choice: dict[str, str], expected: str) -> None
 
 def test_select_no_recipe_of_a_suite_of_references() -> None:
     with pytest.raises(UserError, match="no recipe of the suite matches 'int8'; known: reference"):
-        parse(HEAD, "file.toml").select(recipe="int8")
+        parse(HEAD, "file.toml").select(recipes=["int8"])
 
 
 # Files

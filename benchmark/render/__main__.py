@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmark import leaderboard
+from benchmark.errors import USER_MISTAKE, UserError, of_the_disk
 from benchmark.render.latex import to_latex
 from benchmark.render.markdown import to_markdown
 from benchmark.render.tabular import to_csv, to_json
@@ -27,12 +28,26 @@ def main(folder: str) -> int:
         }
     finally:
         store.close()
-    for name, text in texts.items():
-        part = root / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.rename(root / name)
+    try:
+        for name, text in texts.items():
+            _write(root / name, text)
+    except OSError as error:
+        raise of_the_disk(root, error) or error from None
     return 0
 
 
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)  # a part that a full disk took is of no use
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    try:
+        sys.exit(main(sys.argv[1]))
+    except UserError as mistake:
+        print(mistake, file=sys.stderr)
+        sys.exit(USER_MISTAKE)

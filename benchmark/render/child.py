@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmark.errors import USER_MISTAKE, UserError
 from benchmark.plan import stored_cells
 from benchmark.registry import files_digest
 from benchmark.store import open_store
@@ -21,7 +22,12 @@ def render(root: Path) -> Path:
     key = _key(root)
     stamp = root / _KEY
     if not (all((root / name).exists() for name in FILES) and stamp.exists() and stamp.read_text(encoding="ascii") == key):
-        subprocess.run([sys.executable, "-m", "benchmark.render", str(root)], stdin=subprocess.DEVNULL, check=True)
+        command = [sys.executable, "-m", "benchmark.render", str(root)]
+        child = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+        if child.returncode == USER_MISTAKE:
+            raise UserError(child.stderr)
+        sys.stderr.write(child.stderr)
+        child.check_returncode()
         stamp.write_text(key, encoding="ascii")
     return root / FILES[0]
 
