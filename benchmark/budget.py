@@ -55,11 +55,21 @@ def format_seconds(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class BuildLimits:
-    """What one build step may use. Part of every build step's id."""
+    """What one step may use, with every process it starts. Part of every build step's id. ``seconds``: wall time;
+    ``cpu_seconds``: over all cores, None for cores × seconds; ``memory`` in bytes, swap included; ``processes``: with threads;
+    ``file_bytes``: of any one file."""
 
     cores: int = 1
-    memory: int = 1024**3  # bytes
+    memory: int = 1024**3
     seconds: float = 60.0
+    cpu_seconds: float | None = None
+    processes: int = 256
+    file_bytes: int = 1024**3
+
+    @property
+    def cpu(self) -> float:
+        """The limit of CPU seconds."""
+        return self.cores * self.seconds if self.cpu_seconds is None else self.cpu_seconds
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class Machine:
 def measure_digest() -> str:
     """Digest of the code that measures: its change reruns every evaluation and measurement, and no training."""
     host = Path(__file__).parent
-    return files_digest(host, [*(host / "measure").glob("*.py"), host / "worker.py", host / "limits.py"])
+    return files_digest(host, [*(host / "measure").glob("*.py"), *(host / "limits").glob("*.py"), host / "worker.py"])
 
 
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:

@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from benchmark import data, limits
+from benchmark.budget import format_bytes
 from benchmark.data import Prepared
 from benchmark.errors import UserError, of_the_disk, one_line
 from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, judge, measure_digest, plan, plan_preparation
@@ -38,7 +40,12 @@ if TYPE_CHECKING:
     Accepted: TypeAlias = tuple[Outcome, str, dict[str, Any], dict[str, NDArray[Any]]]
     """Outcome, reason, facts and arrays of a step."""
 
-_POLL = 0.1  # seconds between looks at whether a job has gone on to its next step
+_POLL = 0.1  # seconds between looks at a job: whether it has gone on to its next step, and what it has used
+_LOG_BYTES = 1024**2  # a longer log is cut
+_LOG_TAIL = 64 * 1024  # to its end
+_LAST_LINES = 10
+_TEMPORARY = "pocketbench-"
+_DATA_SHARE = 4  # memory that is reserved and never touched costs nothing; only what no job can mean is refused at once
 
 
 class Progress(Protocol):
@@ -105,16 +112,24 @@ class Ended:
 
 
 def run(
-    suite: Suite, registry: Registry, layout: Layout, progress: Progress, *, jobs: int | None = None, fresh: bool = False
+    suite: Suite,
+    registry: Registry,
+    layout: Layout,
+    progress: Progress,
+    *,
+    jobs: int | None = None,
+    fresh: bool = False,
+    mechanism: str | None = None,
 ) -> Ended:
     """Runs every unfinished step of the suite and records the grid. ``jobs``: build jobs at once, by default as many as there are
-    cores for. ``fresh``: reuse nothing."""
+    cores for. ``fresh``: reuse nothing. ``mechanism``: what is to enforce the limits, by default the strictest that there is."""
     limits.check_cores(suite.build.cores)
+    enforcer = limits.choose(mechanism)
     most = len(limits.available_cores()) // suite.build.cores
     with locked(layout):
         store = open_store(layout.store)
         try:
-            runner = _Runner(suite, layout, store, progress, fresh, min(jobs or most, most))
+            runner = _Runner(suite, layout, store, progress, fresh, min(jobs or most, most), enforcer)
             return runner.run(registry)
         except OSError as error:
             raise of_the_disk(layout.root, error) or error from None
@@ -190,20 +205,25 @@ def machine() -> Machine:
 
 @dataclass
 class _Child:
-    """A running job. ``current``: index of the step it is at, since ``since`` (monotonic seconds)."""
+    """A running job. ``current``: index of the step it is at, since ``since`` (monotonic seconds). ``usages``: what it had used
+    when each earlier step ended. ``stopped``: outcome and reason of the step for which it was ended."""
 
     process: subprocess.Popen[bytes]
     pidfd: int
     steps: list[Step]
     cores: list[int]
+    guard: limits.Guard
+    log: Path
+    temporary: Path
     since: float
     current: int = 0
-    timed_out: bool = False
+    usages: list[limits.Usage] = field(default_factory=list)
+    stopped: tuple[Outcome, str] | None = None
 
 
 @dataclass(frozen=True)
 class _Told:
-    """What a worker told of a step. ``observed``: ``seconds``, ``memory`` (bytes), ``cores``. ``ended``: seconds since 1970."""
+    """What is known of a step that has ended. ``observed``: by limit. ``ended``: seconds since 1970."""
 
     outcome: Outcome
     reason: str
@@ -220,6 +240,7 @@ class _Runner:
     progress: Progress
     fresh: bool
     jobs: int
+    enforcer: limits.Mechanism
     results: dict[str, StepResult] = field(default_factory=dict)
     reused: dict[str, StepResult] = field(default_factory=dict)
     steps_run: int = 0
@@ -227,6 +248,7 @@ class _Runner:
 
     def run(self, registry: Registry) -> Ended:
         self.provenance = {"git_commit": _git_commit(), "python": sys.version.split()[0]}
+        _sweep()
         here = limits.host_class()
         self.store.set_meta(f"host_class:{here.id}", dataclasses.asdict(here))
         preparation = plan_preparation(self.suite, registry)
@@ -335,10 +357,15 @@ class _Runner:
             shutil.rmtree(part, ignore_errors=True)
             (part / "output").mkdir(parents=True)
             self.progress.started(step.label)
+        build = self.suite.build
+        guard = self.enforcer.guard(job[0].id[:16], build, cores)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
         started = time.monotonic()
         first = self.layout.part(job[0].id).absolute()
         description = {
             "host": os.getpid(),
+            "file_bytes": build.file_bytes,
+            "data_bytes": _DATA_SHARE * build.memory if self.enforcer.limits_data else None,
             "started": started,
             "steps": [
                 {
@@ -346,7 +373,7 @@ class _Runner:
                     "kind": step.kind,
                     "target": step.target,
                     "folder": str(self.layout.part(step.id).absolute()),
-                    "inputs": self._input_paths(step, own),
+                    "inputs": self._input_paths(step, own, temporary),
                     "settings": step.settings,
                     "threads": self.suite.build.cores,
                     "seconds": self.suite.build.seconds,
@@ -355,18 +382,21 @@ class _Runner:
             ],
         }
         (first / "job.json").write_text(json.dumps(description, allow_nan=False), encoding="utf-8")
-        with (first / "log.txt").open("wb") as log, limits.pinned(cores):
+        with (first / "log.txt").open("ab") as log, limits.pinned(cores):
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmark.worker", str(first / "job.json")],
+                [*guard.launcher, sys.executable, "-m", "benchmark.worker", str(first / "job.json")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=limits.child_environment(self.suite.build.cores),
-                start_new_session=True,  # a group of its own, so that all it starts can be killed as one
+                env=limits.child_environment(build.cores, temporary, job[0].id[:16]),
+                start_new_session=True,  # a signal from the terminal reaches the host alone
             )
-        return _Child(process, os.pidfd_open(process.pid), job, cores, started)
+        pidfd = os.pidfd_open(process.pid)
+        return _Child(process, pidfd, job, cores, guard, first / "log.txt", temporary, started)
 
-    def _input_paths(self, step: Step, own: set[str]) -> dict[str, str]:
+    def _input_paths(self, step: Step, own: set[str], temporary: Path) -> dict[str, str]:
+        """Role -> folder. But for the data, which is large, a job gets copies: it can spoil nothing that another one reads, and a
+        model that only works where it was made does not."""
         paths = {}
         for role, id_ in step.inputs.items():
             if id_ in own:
@@ -380,24 +410,56 @@ class _Runner:
                 path = self.layout.step(id_) / "output"
                 if self.results[id_].kind == "prepare":
                     path = path / (data.FIT if step.kind in ("train", "pass", "export") else data.INPUTS)
+            if role != "data" and id_ not in own:
+                copy = temporary / (self.results[id_].facts.get("artifact") or id_)[:16]
+                path = copy if copy.exists() else Path(shutil.copytree(path, copy, symlinks=True))
             paths[role] = str(path.absolute())
         return paths
 
     def _watch(self, child: _Child) -> None:
-        """Notes that a job has gone on to its next step, and ends it when a step takes too long."""
+        """Notes that a job has gone on to its next step, and ends it when a step takes too much."""
+        child.guard.watch(child.process.pid)
+        self._go_on(child)
+        _bound(child.log)
+        if child.current < len(child.steps) and child.stopped is None:
+            child.stopped = self._too_much(child)
+            if child.stopped:
+                child.guard.kill(child.process.pid)
+
+    def _go_on(self, child: _Child) -> None:
         while child.current < len(child.steps) and (self.layout.part(child.steps[child.current].id) / "worker.json").exists():
             child.current += 1
             child.since = time.monotonic()
-        if child.current < len(child.steps) and time.monotonic() - child.since > self.suite.build.seconds:
-            child.timed_out = True
-            _kill_group(child)
+            child.usages.append(child.guard.usage())
+
+    def _too_much(self, child: _Child) -> tuple[Outcome, str] | None:
+        """The outcome and reason of a step that went over a limit."""
+        build, hit = self.suite.build, child.guard.hit()
+        if hit == "memory":
+            return "out_of_memory", f"it needed more than {format_bytes(build.memory)} ({self.enforcer.how['memory']})"
+        if hit == "processes":
+            return "failed", f"it had more than {build.processes} processes and threads ({self.enforcer.how['processes']})"
+        if time.monotonic() - child.since > build.seconds:
+            return "timeout", f"stopped after {build.seconds:g} s of wall time"
+        if (_spent(child.guard.usage(), child.usages[-1:]) or 0) > build.cpu:
+            return "timeout", f"stopped after {build.cpu:g} s of CPU time"
+        return None
 
     def _end(self, child: _Child) -> list[Step]:
         """Records the steps of a job that has ended; returns those it did not come to although they still can run."""
+        child.guard.watch(child.process.pid)
+        self._go_on(child)
+        blamed = min(child.current, len(child.steps) - 1)
+        if child.stopped is None and child.guard.hit():  # the kernel was faster than the look
+            child.stopped = self._too_much(child)
+        child.usages.append(child.guard.usage())
         _kill(child)
+        _bound(child.log)
         for position, step in enumerate(child.steps):
-            told = _told(self.layout.part(step.id)) or self._without_result(child)
-            result = self._conclude(step, told)
+            told = _told(self.layout.part(step.id))
+            if told is None or (child.stopped and position == blamed):
+                told = _without_result(child)
+            result = self._conclude(step, _with_usage(told, child.usages, position))
             self.results[step.id] = result
             self.steps_run += 1
             self.progress.finished(result)
@@ -412,9 +474,11 @@ class _Runner:
         """Looks at what an ended step left, gives its folder the final name and records it."""
         part, final = self.layout.part(step.id), self.layout.step(step.id)
         outcome, reason, facts, arrays = told.outcome, told.reason, told.facts, dict[str, Any]()
+        if outcome not in ("ok", "skipped"):
+            facts = {**facts, "last_lines": _last_lines(part / "log.txt")}
         if told.observed["seconds"] > self.suite.build.seconds and outcome == "ok":
             outcome, reason = "timeout", f"ended after {told.observed['seconds']:.1f} s of {self.suite.build.seconds:g}"
-        if (told.observed["cores"] or 0) > self.suite.build.cores and outcome == "ok":
+        if (told.observed.get("cores") or 0) > self.suite.build.cores and outcome == "ok":
             outcome, reason = "invalid", f"it gave itself {told.observed['cores']} cores, {self.suite.build.cores} are allowed"
         if outcome == "ok":
             outcome, reason, facts, arrays = self._accept(step, part, facts)
@@ -438,19 +502,6 @@ class _Runner:
         part.rename(final)
         self.store.record(result, arrays)
         return result
-
-    def _without_result(self, child: _Child) -> _Told:
-        """What is to be said of a step whose job ended before it had a result."""
-        code = child.process.returncode
-        outcome: Outcome = "no_result"
-        reason = f"ended with exit code {code} and left no result"
-        if child.timed_out:
-            outcome, reason = "timeout", f"stopped after {self.suite.build.seconds:g} s of wall time"
-        elif code < 0:
-            name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-            outcome, reason = "crashed", f"killed by {name}"
-        observed = {"seconds": time.monotonic() - child.since, "memory": None, "cores": None}
-        return _Told(outcome, reason, {}, observed, time.time())
 
     def _accept(self, step: Step, part: Path, facts: dict[str, Any]) -> Accepted:
         """Looks at what an ended step left: files become an artifact, outputs are scored. All of it is a stranger's word."""
@@ -496,11 +547,14 @@ class _Runner:
     def _evidence(self, observed: Mapping[str, Any]) -> dict[str, Any]:
         build = self.suite.build
         enforced = (
-            ("cores", build.cores, "affinity"),
+            ("cores", build.cores, self.enforcer.how["cores"]),
             ("seconds", build.seconds, "wall clock of the host"),
-            ("memory", build.memory, "not enforced here"),
+            ("cpu_seconds", build.cpu, self.enforcer.how["cpu_seconds"]),
+            ("memory", build.memory, self.enforcer.how["memory"]),
+            ("processes", build.processes, self.enforcer.how["processes"]),
+            ("file_bytes", build.file_bytes, "rlimit"),
         )
-        return {name: {"limit": limit, "mechanism": how, "observed": observed[name]} for name, limit, how in enforced}
+        return {name: {"limit": limit, "mechanism": how, "observed": observed.get(name)} for name, limit, how in enforced}
 
 
 def _is_built(step: Step) -> bool:
@@ -508,16 +562,69 @@ def _is_built(step: Step) -> bool:
     return step.kind not in MEASURED and step.settings.get("input_shape") != []
 
 
-def _kill_group(child: _Child) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.process.pid, signal.SIGKILL)
-
-
 def _kill(child: _Child) -> None:
-    """Kills whatever is left of a job's group and reaps it. The leader is reaped last, so its number cannot be another's yet."""
-    _kill_group(child)
+    """Kills whatever is left of a job. Its first process is reaped last, so its number cannot be another's yet."""
+    child.guard.kill(child.process.pid)
     child.process.wait()
+    child.guard.close()
     os.close(child.pidfd)
+    shutil.rmtree(child.temporary, ignore_errors=True)
+
+
+def _without_result(child: _Child) -> _Told:
+    """What is to be said of a step whose job ended, or was ended, before it had a result."""
+    code = child.process.returncode
+    outcome: Outcome = "no_result"
+    reason = f"ended with exit code {code} and left no result"
+    if child.stopped:
+        outcome, reason = child.stopped
+    elif code < 0:
+        name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+        outcome, reason = "crashed", f"killed by {name}"
+    return _Told(outcome, reason, {}, {"seconds": time.monotonic() - child.since}, time.time())
+
+
+def _with_usage(told: _Told, usages: Sequence[limits.Usage], position: int) -> _Told:
+    """Adds what the job with all its processes had used when its step at this position ended: memory and processes since the job
+    began, CPU time of the step alone."""
+    usage = usages[min(position, len(usages) - 1)]
+    seen = {"memory": max(usage.memory or 0, told.observed.get("memory") or 0) or None, "processes": usage.processes}
+    seen["cpu_seconds"] = _spent(usage, usages[:position][-1:])
+    return dataclasses.replace(told, observed={**told.observed, **seen})
+
+
+def _spent(now: limits.Usage, before: Sequence[limits.Usage]) -> float | None:
+    """CPU seconds since an earlier look, of which there is at most one."""
+    earlier = before[0].cpu_seconds if before else 0.0
+    return None if now.cpu_seconds is None or earlier is None else now.cpu_seconds - earlier
+
+
+def _bound(log: Path) -> None:
+    """Cuts a log that has grown too long to its end. The job goes on writing behind that, since it appends."""
+    with suppress(OSError):
+        if log.stat().st_size > _LOG_BYTES:
+            with log.open("rb+") as file:
+                file.seek(-_LOG_TAIL, os.SEEK_END)
+                tail = file.read(_LOG_TAIL)
+                file.truncate(0)
+                file.seek(0)
+                file.write(b"[the beginning was cut]\n" + tail)
+
+
+def _last_lines(log: Path) -> list[str]:
+    """What a job that did not end well said last."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _LOG_TAIL))
+        return [one_line(line.decode("utf-8", "replace")) for line in file.read(_LOG_TAIL).splitlines()[-_LAST_LINES:]]
+    return []
+
+
+def _sweep() -> None:
+    """Removes temporary folders of hosts that are gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*-*"):
+        host = folder.name.removeprefix(_TEMPORARY).split("-")[0]
+        if host.isdecimal() and not Path(f"/proc/{host}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _left_behind(folder: Path) -> StepResult | None:

@@ -174,9 +174,17 @@ def _lines(suite: Suite) -> Iterator[str]:
     for backend, params in suite.training.items():
         yield from _section(f"[train.{_key(backend)}]" if backend else "[train]", params)
     build = suite.build
-    yield from _section(
-        "[budget.build]", {"cores": build.cores, "memory": format_bytes(build.memory), "seconds": float(build.seconds)}
-    )
+    limited: dict[str, Scalar] = {
+        "cores": build.cores,
+        "memory": format_bytes(build.memory),
+        "seconds": float(build.seconds),
+        "cpu_seconds": float(build.cpu),
+        "processes": build.processes,
+        "file_bytes": format_bytes(build.file_bytes),
+    }
+    if build.cpu_seconds is None:
+        del limited["cpu_seconds"]  # it follows the others
+    yield from _section("[budget.build]", limited)
     for tier in suite.tiers:
         texts = {
             "name": tier.name,
@@ -262,15 +270,16 @@ def _training(entry: Mapping[str, Any], backends: Collection[str]) -> dict[str, 
 
 
 def _build(entry: Mapping[str, Any]) -> BuildLimits:
-    _known(entry, {"cores", "memory", "seconds"}, "budget.build.")
-    values: dict[str, Any] = {}
-    if "cores" in entry:
-        values["cores"] = _get(entry, "cores", "budget.build.", _positive)
-    if "memory" in entry:
-        values["memory"] = _get(entry, "memory", "budget.build.", _quantity(parse_bytes))
-    if "seconds" in entry:
-        values["seconds"] = float(_get(entry, "seconds", "budget.build.", _above_zero))
-    return BuildLimits(**values)
+    checks: dict[str, Callable[[Any, str], Any]] = {
+        "cores": _positive,
+        "memory": _quantity(parse_bytes),
+        "seconds": _above_zero,
+        "cpu_seconds": _above_zero,
+        "processes": _positive,
+        "file_bytes": _quantity(parse_bytes),
+    }
+    _known(entry, checks, "budget.build.")
+    return BuildLimits(**{key: _get(entry, key, "budget.build.", check) for key, check in checks.items() if key in entry})
 
 
 def _tier(entry: Mapping[str, Any], where: str) -> DeviceTier:

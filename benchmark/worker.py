@@ -12,7 +12,6 @@ import importlib
 import json
 import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
@@ -33,8 +32,7 @@ _SAVING_SHARE = 0.1  # of the time limit, kept for saving what was trained
 def main(job_file: str) -> int:
     """Runs the job; returns the exit code: 0 also when a step failed, since that is a result."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    limits.die_with_host(job["host"])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limits.confine(job["host"], job["file_bytes"], job["data_bytes"])
     started = job["started"]
     for step in job["steps"]:
         folder = Path(step["folder"])

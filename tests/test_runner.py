@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import benchmark
+from benchmark import limits
 
 Rows = Callable[[Path], list[dict[str, str]]]
 Stable = Callable[[Path], list[dict[str, object]]]
@@ -27,8 +28,25 @@ Site = Callable[..., Path]
 
 SECONDS = 15
 """Time limit a step: far more than any honest step here needs, also when the tests share the machine."""
+HOW = limits.choose().how
 HOSTILE = {
     "raises": ("failed", "raises: RuntimeError: this pass always raises"),
+    "exits-politely": ("no_result", "exits-politely: ended with exit code 0 and left no result"),
+    "recurses": ("failed", "recurses: RecursionError: maximum recursion depth exceeded"),
+    "hogs-suddenly": ("out_of_memory", f"hogs-suddenly: it needed more than 300 MB ({HOW['memory']})"),
+    "hogs-slowly": ("out_of_memory", f"hogs-slowly: it needed more than 300 MB ({HOW['memory']})"),
+    "spins": ("timeout", f"spins: stopped after {SECONDS} s of wall time"),
+    "forks": ("failed", f"forks: it had more than 100 processes and threads ({HOW['processes']})"),
+    "leaves": ("ok", ""),
+    "prints": ("failed", "prints: RuntimeError: it has said everything"),
+    "fills": ("failed", "fills: OSError: [Errno 27] File too large"),
+    "upsets": ("ok", ""),
+    "edits": ("ok", ""),
+    "changes-later": ("ok", ""),
+    "lies": ("ok", ""),
+    "wrong-shape": ("invalid", "evaluate: validation outputs: outputs have shape (160, 4), not (160, 2)"),
+    "wrong-dtype": ("invalid", "evaluate: validation outputs: outputs are float64, not float32"),
+    "batch-dependent": ("invalid", "evaluate: labels of 183 of 360 rows change between batch 1 and 32"),
     "exits": ("no_result", "exits: ended with exit code 0 and left no result"),
     "hangs": ("timeout", f"hangs: stopped after {SECONDS} s of wall time"),
     "segfaults": ("crashed", "segfaults: killed by SIGSEGV"),
@@ -39,14 +57,20 @@ HOSTILE = {
     "leaves-nothing": ("failed", "leaves-nothing: ValueError: it left its output folder empty"),
     "only-images": ("skipped", "only-images: it only works on images"),
 }
-if (CORES := os.cpu_count() or 1) > 1:  # where there is one core, nothing can be widened
+PLACES = {  # reasons that name a path
+    "links-artifact": ("invalid", r"links-artifact: .*/output/model\.onnx is not a regular file or folder"),
+    "reads-beside": ("failed", r"inspect: ValidationError: Location of external TensorProto .*"),
+}
+if "cpuset" in HOW["cores"]:
+    HOSTILE["widens"] = ("no_op", "widens: the artifact has the same constants and operators as without it")
+elif (CORES := os.cpu_count() or 1) > 1:  # where there is one core, nothing can be widened
     HOSTILE["widens"] = ("invalid", f"widens: it gave itself {CORES} cores, 1 are allowed")
 
 
-def suite(path: Path, recipes: list[str], *, seconds: int = 60, more: str = "") -> Path:
+def suite(path: Path, recipes: list[str], *, seconds: int = 60, more: str = "", budget: str = "") -> Path:
     lines = [
         '[suite]\nname = "small"\ntasks = ["german-credit"]\nbackends = ["linear"]',
-        f"[budget.build]\nseconds = {seconds}",
+        f"[budget.build]\nseconds = {seconds}\n{budget}",
         "[measure]\nprocesses = 2",
         more,
         *(f"[[recipe]]\npasses = [{recipe}]" for recipe in recipes),
@@ -101,22 +125,32 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
 ) -> None:
     path = site("linear", "hostile", "import_error")
     alone, crowded = tmp_path / "alone", tmp_path / "crowded"
-    file = suite(tmp_path / "all.toml", [*GOOD, *(f'"{name}"' for name in HOSTILE)], seconds=SECONDS)
+    more = 'memory = "300 MB"\nprocesses = 100\nfile_bytes = "150 MB"'
+    file = suite(
+        tmp_path / "all.toml",
+        [*GOOD, *(f'"{name}"' for name in PLACES), *(f'"{name}"' for name in HOSTILE)],
+        seconds=SECONDS,
+        budget=more,
+    )
     run = command("--suite", str(file), "--results", str(crowded), path=[path])
     assert run.returncode == 0, run.stderr
     assert "import_error of pocketbench-import-error 1.0: ImportError: No module named 'left_pad'" in run.stderr
     by_recipe = {row["recipe"]: row for row in rows(crowded)}
     assert {name: (by_recipe[name]["outcome"], by_recipe[name]["reason"]) for name in HOSTILE} == HOSTILE
+    for name, (outcome, pattern) in PLACES.items():
+        assert by_recipe[name]["outcome"] == outcome
+        assert re.fullmatch(pattern, by_recipe[name]["reason"])
     assert not processes_of(crowded)
+    assert max(log.stat().st_size for log in crowded.glob("steps/*/log.txt")) <= 2**20
     (log,) = [one for one in crowded.glob("steps/*/log.txt") if "grandchild" in one.read_text(encoding="utf-8")]
     grandchild = int(log.read_text(encoding="utf-8").split()[1])
     assert not alive(grandchild)
 
-    file = suite(tmp_path / "good.toml", GOOD, seconds=SECONDS)
+    file = suite(tmp_path / "good.toml", GOOD, seconds=SECONDS, budget=more)
     assert command("--suite", str(file), "--results", str(alone), path=[path]).returncode == 0
     good = stable(alone)
     assert [row["outcome"] for row in good] == ["ok"] * 4
-    assert [row for row in stable(crowded) if row["recipe"] not in HOSTILE] == good
+    assert [row for row in stable(crowded) if row["recipe"] not in {*HOSTILE, *PLACES}] == good
 
 
 def test_last_lines_curve_and_claims_are_kept(tmp_path: Path, command: Command, site: Site, rows: Rows) -> None:

@@ -20,6 +20,7 @@ import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from benchmark.leaderboard import COLUMNS
+from benchmark.limits import choose
 from benchmark.measure import quality, size
 from benchmark.plan import Cell, stored_cells
 from benchmark.specs import Output
@@ -280,10 +281,13 @@ def test_training_and_provenance_columns(by_cell: Cells, store: Store) -> None:
         if cell.backend == "jax":
             assert float(row["compile_seconds"]) > 0
         limits = json.loads(row["limits"])
-        assert set(limits) == {"cores", "seconds", "memory"}
-        assert limits["cores"] == {"limit": 1, "mechanism": "affinity", "observed": 1}
-        assert limits["memory"]["mechanism"] == "not enforced here"
-        assert limits["memory"]["observed"] > 20e6
+        assert set(limits) == {"cores", "seconds", "cpu_seconds", "memory", "processes", "file_bytes"}
+        how = choose().how
+        assert {name: limits[name]["mechanism"] for name in how} == how
+        assert (limits["cores"]["limit"], limits["cores"]["observed"]) == (1, 1)
+        assert 20e6 < limits["memory"]["observed"] <= limits["memory"]["limit"] == 2**30
+        assert 0 < limits["cpu_seconds"]["observed"] < limits["cpu_seconds"]["limit"] == 60
+        assert 1 <= limits["processes"]["observed"] < limits["processes"]["limit"] == 256
         assert 0 < limits["seconds"]["observed"] < limits["seconds"]["limit"] == 60
         versions = json.loads(row["versions"])
         assert versions["pocketbench"] == "0.1.0"

@@ -483,7 +483,7 @@ def suites(draw: st.DrawFn) -> Suite:
         seeds=draw(INDICES),
         folds=draw(INDICES),
         training={**({"": shared} if shared else {}), **own},
-        build=BuildLimits(draw(COUNTS), draw(BYTES), draw(SECONDS)),
+        build=BuildLimits(draw(COUNTS), draw(BYTES), draw(SECONDS), draw(st.none() | SECONDS), draw(COUNTS), draw(BYTES)),
         tiers=tuple(
             DeviceTier(name, draw(st.none() | BYTES), draw(st.none() | SECONDS))
             for name in draw(st.lists(st.text(min_size=1), max_size=3, unique=True))
@@ -550,6 +550,8 @@ lr = 0.001
 cores = 1
 memory = "1 GiB"
 seconds = 60.0
+processes = 256
+file_bytes = "1 GiB"
 
 [[budget.device]]
 name = "S"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.budget import DeviceTier
+from benchmark.budget import DeviceTier, format_bytes
 from benchmark.leaderboard import CONTROL, NOISY, Entry, Row, Table
 from benchmark.render import answers
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, span
@@ -27,11 +27,11 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[
     cpus = ", ".join(sorted({row["cpu_model"] for row in rows if row["cpu_model"]})) or "no machine yet"
     lines = [
         style.say(
-            "Built within {seconds:g} s a step on {cores} core(s), enforced; memory ({memory:g} MiB) observed, not enforced. "
-            "Latency on {cpus}.",
+            "Built within {seconds:g} s and {memory} a step on {cores} core(s), enforced by {how}. Latency on {cpus}.",
             seconds=build["seconds"],
             cores=build["cores"],
-            memory=build["memory"] / 1024**2,
+            memory=format_bytes(build["memory"]),
+            how=_enforced_by(rows),
             cpus=cpus,
         )
     ]
@@ -40,6 +40,12 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[
             style.text("One seed and one fold: a screening run. No interval covers training: another seed gives other scores.")
         )
     return lines
+
+
+def _enforced_by(rows: Sequence[Row]) -> str:
+    """What held the builds to their memory: the limit by which mechanisms differ."""
+    how = {row["limits"]["memory"]["mechanism"] for row in rows if row["limits"] and "memory" in row["limits"]}
+    return ", ".join(sorted(how)) or "nothing yet"
 
 
 # One task

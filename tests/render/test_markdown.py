@@ -52,6 +52,7 @@ def row(**values: Any) -> Row:
         "latency_ratio_low": 1.401,
         "latency_ratio_high": 1.632,
         "floor_us": 4.3,
+        "limits": {"memory": {"limit": 1, "mechanism": "a test", "observed": 1}},
         "rss_bytes": 46_500_000,
         "noisy": False,
         "tiers": ["S"],
@@ -448,7 +449,7 @@ def test_captions_say_what_the_numbers_are() -> None:
     text = render(table(entry(row()), baselines={"constant": 0.7, "trivial": 0.75}), table(entry(row()), task="credit"))
     assert text.startswith("# PocketBench: suite edge\n\n")
     assert text.endswith("\n")
-    assert "Built within 60 s a step on 1 core(s), enforced; memory (1024 MiB) observed, not enforced." in text
+    assert "Built within 60 s and 1 GiB a step on 1 core(s), enforced by a test." in text
     assert "Latency on Some CPU @ 2.20GHz." in text
     assert "One seed and one fold: a screening run." in text
     assert "accuracy on 200 test rows (120 patients); seeds 0, folds 0. Best mean score first." in text

@@ -1,4 +1,4 @@
-"""Passes of the ``linear`` back end that do what no pass should."""
+"""A zoo: passes that do what no pass should, on checkpoints of the ``linear`` back end and on ONNX artifacts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 from benchmark import CompressorSpec, Context, hookimpl
 
@@ -36,6 +37,36 @@ def benchmark_compressors() -> list[CompressorSpec]:
             ("links", "Links", "Gives back links to its input."),
             ("leaves-nothing", "LeavesNothing", "Writes no file."),
             ("speaks", "Speaks", "Logs, prints and claims."),
+            ("exits-politely", "ExitsPolitely", "Calls sys.exit(0)."),
+            ("recurses", "Recurses", "Recurses for ever."),
+            ("hogs-suddenly", "HogsSuddenly", "Takes far too much memory at once."),
+            ("hogs-slowly", "HogsSlowly", "Takes ever more memory, in a child."),
+            ("spins", "Spins", "Never ends, and is busy."),
+            ("forks", "Forks", "Starts processes without end."),
+            ("leaves", "Leaves", "Leaves a deaf process in a session of its own, and ends well."),
+            ("prints", "Prints", "Prints 200 MB, then raises."),
+            ("fills", "Fills", "Writes a file without end."),
+            ("upsets", "Upsets", "Changes folder, environment, seeds, threads and cores, then ends well."),
+            ("edits", "Edits", "Ruins its input and the training data, then ends well."),
+            ("changes-later", "ChangesLater", "Lets a process change its output after it has ended."),
+            ("lies", "Lies", "Says that it made the model ten times smaller."),
+        )
+    ] + [
+        CompressorSpec(
+            name=name,
+            target=f"pocketbench_hostile:{attribute}",
+            summary=summary,
+            stage="artifact",
+            accepts=("onnx",),
+            produces="onnx",
+            requires={"onnx": "onnx"},
+        )
+        for name, attribute, summary in (
+            ("wrong-shape", "WrongShape", "Gives every output twice."),
+            ("wrong-dtype", "WrongDtype", "Gives outputs in double precision."),
+            ("batch-dependent", "BatchDependent", "Takes the mean over the batch from each output."),
+            ("links-artifact", "LinksArtifact", "Gives back a link to its input's file."),
+            ("reads-beside", "ReadsBeside", "Keeps its weights in a file outside the artifact."),
         )
     ]
 
@@ -124,3 +155,183 @@ class Widens:
     def compress(self, context: Context) -> None:
         _copy(context)
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
+class ExitsPolitely:
+    def compress(self, context: Context) -> None:
+        sys.exit(0)
+
+
+class Recurses:
+    def compress(self, context: Context) -> None:
+        self.compress(context)
+
+
+class HogsSuddenly:
+    def compress(self, context: Context) -> None:
+        import numpy as np
+
+        np.ones(400_000_000, np.uint8).sum()
+        _copy(context)
+
+
+class HogsSlowly:
+    def compress(self, context: Context) -> None:
+        code = "import time\nx = []\nwhile True: x.append(bytearray(5_000_000)); time.sleep(0.005)"
+        subprocess.run([sys.executable, "-c", code], check=False)
+        _copy(context)  # as if nothing had happened
+
+
+class Spins:
+    def compress(self, context: Context) -> None:
+        while True:
+            pass
+
+
+class Forks:
+    def compress(self, context: Context) -> None:
+        while True:
+            try:
+                if os.fork() == 0:
+                    time.sleep(3600)
+            except BlockingIOError:
+                time.sleep(0.01)
+
+
+class Leaves:
+    def compress(self, context: Context) -> None:
+        code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
+        child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        print("left behind", child.pid, flush=True)
+        Changes().compress(context)
+
+
+class Prints:
+    def compress(self, context: Context) -> None:
+        line = "x" * 99
+        for _ in range(200):
+            print("\n".join([line] * 10_000))
+            time.sleep(0.01)
+        raise RuntimeError("it has said everything")
+
+
+class Fills:
+    def compress(self, context: Context) -> None:
+        with (context.output / "weights.npz").open("wb") as file:
+            while True:
+                file.write(bytes(1_000_000))
+
+
+class Upsets:
+    def compress(self, context: Context) -> None:
+        import numpy as np
+
+        os.chdir("/")
+        os.environ["OMP_NUM_THREADS"] = "64"
+        os.environ["PYTHONHASHSEED"] = "7"
+        np.random.seed(7)
+        Changes().compress(context)
+
+
+class Changes:
+    """An honest pass."""
+
+    def compress(self, context: Context) -> None:
+        import numpy as np
+
+        assert context.input is not None
+        weights = np.load(context.input / "weights.npz")["weights"]
+        np.savez(context.output / "weights.npz", weights=weights * np.float32(0.5))
+
+
+class Edits:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        assert context.input is not None
+        for path in context.input.iterdir():
+            os.chmod(path, 0o600)
+            path.write_bytes(b"ruined")
+
+
+class ChangesLater:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        path = context.output / "weights.npz"
+        code = f"import time\nfor _ in range(600):\n time.sleep(0.1); open({str(path)!r}, 'ab').write(b'x')"
+        subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+
+
+class Lies:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        context.report(matched=1, changed=1, size_ratio=10.0)
+
+
+class _OnOnnx:
+    """Loads the model, changes it, saves it."""
+
+    def compress(self, context: Context) -> None:
+        import onnx
+
+        assert context.input is not None
+        model = onnx.load(context.input / "model.onnx")
+        self.change(model.graph)
+        onnx.save(model, context.output / "model.onnx")
+
+    def change(self, graph: Any) -> None:
+        raise NotImplementedError
+
+    def append(self, graph: Any, operator: str, inputs: list[str], **attributes: Any) -> None:
+        """Puts an operator behind the output, which is ``raw`` then."""
+        from onnx import helper
+
+        graph.node[-1].output[0] = "raw"
+        graph.node.append(helper.make_node(operator, inputs, ["output"], **attributes))
+
+
+class WrongShape(_OnOnnx):
+    def change(self, graph: Any) -> None:
+        self.append(graph, "Concat", ["raw", "raw"], axis=1)
+        graph.output[0].type.tensor_type.shape.dim[1].dim_value *= 2
+
+
+class WrongDtype(_OnOnnx):
+    def change(self, graph: Any) -> None:
+        from onnx import TensorProto
+
+        self.append(graph, "Cast", ["raw"], to=TensorProto.DOUBLE)
+        graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+
+
+class BatchDependent(_OnOnnx):
+    def change(self, graph: Any) -> None:
+        import numpy as np
+        from onnx import helper, numpy_helper
+
+        graph.initializer.append(numpy_helper.from_array(np.array([0]), "axes"))
+        graph.node.append(helper.make_node("ReduceMean", ["raw", "axes"], ["mean"]))
+        graph.node[-2].output[0] = "raw"
+        graph.node.append(helper.make_node("Sub", ["raw", "mean"], ["output"]))
+
+
+class LinksArtifact:
+    def compress(self, context: Context) -> None:
+        assert context.input is not None
+        (context.output / "model.onnx").symlink_to(context.input / "model.onnx")
+
+
+class ReadsBeside:
+    def compress(self, context: Context) -> None:
+        import onnx
+
+        assert context.input is not None
+        model = onnx.load(context.input / "model.onnx")
+        onnx.save(model, context.output / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+        beside = context.output.parent / "weights.bin"
+        (context.output / "weights.bin").rename(beside)
+        moved = onnx.load(context.output / "model.onnx", load_external_data=False)
+        for tensor in moved.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = str(beside)
+        (context.output / "model.onnx").write_bytes(moved.SerializeToString())

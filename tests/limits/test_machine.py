@@ -1,11 +1,10 @@
-"""Affinity, thread variables, peak memory and the host's death, each seen from real processes."""
+"""Affinity and the class of the machine, seen from real processes."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import re
-import signal
 import subprocess
 import sys
 
@@ -14,8 +13,6 @@ import pytest
 from benchmark import limits
 from benchmark.limits import HostClass
 
-MB = 1_000_000
-
 
 def python(code: str, *arguments: str, env: dict[str, str] | None = None) -> str:
     """What ``code`` prints in a fresh interpreter."""
@@ -23,7 +20,7 @@ def python(code: str, *arguments: str, env: dict[str, str] | None = None) -> str
     return run.stdout.strip()
 
 
-# Cores and threads
+# Cores
 
 AFFINITY = "import os; print(*sorted(os.sched_getaffinity(0)))"
 
@@ -48,52 +45,6 @@ def test_the_parent_moves_back_after_an_exception() -> None:
     with pytest.raises(KeyError), limits.pinned([min(before)]):
         raise KeyError
     assert os.sched_getaffinity(0) == before
-
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
-
-
-def test_a_child_reads_the_thread_count_from_every_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")  # the user's own value must not reach a build
-    monkeypatch.setenv("PYTHONHASHSEED", "random")
-    monkeypatch.setenv("POCKETBENCH_TEST", "kept")
-    environment = limits.child_environment(3)
-    code = "import os, sys; print(*(os.environ[name] for name in sys.argv[1:]), sys.flags.utf8_mode)"
-    assert python(code, *THREADS, "PYTHONHASHSEED", "POCKETBENCH_TEST", env=environment) == "3 3 3 3 3 0 kept 1"
-    assert os.environ["OMP_NUM_THREADS"] == "7"
-
-
-# The host's death
-
-HOST = """
-import subprocess, sys
-child = '''
-import os, sys, time
-from benchmark.limits import die_with_host
-die_with_host(int(sys.argv[1]))
-print("ready", flush=True)
-time.sleep(20)
-print("survived", flush=True)
-'''
-import os
-subprocess.run([sys.executable, "-c", child, str(os.getpid())])
-"""
-
-
-def test_a_child_ends_when_its_host_is_killed() -> None:
-    host = subprocess.Popen([sys.executable, "-c", HOST], stdout=subprocess.PIPE, text=True)
-    assert host.stdout is not None
-    assert host.stdout.readline() == "ready\n"
-    host.kill()
-    assert host.wait() == -signal.SIGKILL
-    assert host.stdout.read() == ""  # the pipe closes with the last process that holds it, which is the child
-    host.stdout.close()
-
-
-def test_a_child_whose_host_is_gone_already_ends_at_once() -> None:
-    code = "from benchmark.limits import die_with_host; die_with_host(0); print('survived')"
-    run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
-    assert (run.returncode, run.stdout) == (-signal.SIGKILL, "")
 
 
 # The class of the machine

@@ -1,25 +1,16 @@
-"""What this machine enforces of a build's limits, and what it observed.
-
-Today: cores by affinity set before the interpreter starts, threads by the variables that the libraries read at start, seconds
-by the runner's wall clock. Memory is observed, not enforced, and every row says so.
-"""
+"""This machine: its cores, and its class as far as results depend on it."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 import os
 import platform
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmark.errors import UserError
-
-_PR_SET_PDEATHSIG = 1
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
 
 
 def available_cores() -> list[int]:
@@ -44,23 +35,6 @@ def pinned(cores: list[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def child_environment(threads: int) -> dict[str, str]:
-    """The host's environment with thread counts and hash seed fixed, and UTF-8 everywhere."""
-    environment = dict(os.environ)
-    environment.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    environment.update(PYTHONHASHSEED="0", PYTHONUTF8="1", PYTHONUNBUFFERED="1")
-    return environment
-
-
-def die_with_host(host: int) -> None:
-    """Called first thing in a child: the kernel kills it when process ``host`` ends, however that ends (Linux)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != host:  # the host ended before the call above
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)

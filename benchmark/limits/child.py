@@ -1,0 +1,43 @@
+"""The child's side: the environment it starts in, and what it takes from itself before a plugin's code runs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from pathlib import Path
+
+from benchmark.limits.guard import JOB
+
+_PR_SET_PDEATHSIG = 1
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
+_CHANGES_RESULTS = ("JAX_", "XLA_", "TORCH_", "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "PYTHON", "LC_", "LANG")
+"""Variables by which libraries compute something else; no id knows of them, so no child sees them."""
+_KEPT = ("PYTHONPATH", "PYTHONHOME")
+
+
+def child_environment(threads: int, temporary: Path, job: str) -> dict[str, str]:
+    """The host's environment less what changes results, with thread counts, hash seed, encoding and temporary folder fixed.
+    ``job``: its name, see :data:`guard.JOB`."""
+    environment = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_CHANGES_RESULTS)}
+    environment.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    environment.update(PYTHONHASHSEED="0", PYTHONUTF8="1", PYTHONUNBUFFERED="1", LC_ALL="C.UTF-8", TMPDIR=str(temporary))
+    environment[JOB] = job
+    return environment
+
+
+def confine(host: int, file_bytes: int, data_bytes: int | None) -> None:
+    """Called first thing in a child. The kernel kills it when process ``host`` ends, however that ends; it leaves no core dump,
+    writes no file larger than ``file_bytes``, and has at most ``data_bytes`` of private memory, touched or not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != host:  # the host ended before the call above
+        os.kill(os.getpid(), signal.SIGKILL)
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: file_bytes, resource.RLIMIT_DATA: data_bytes}
+    for name, value in limits.items():
+        if value is not None:
+            hard = resource.getrlimit(name)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(name, (value, value))
