@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fresh", action="store_true", help="run every step again")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, be reused or be skipped, and why")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a cell failed or a plugin is broken")
+    enforced = "refuse to run where a limit cannot be enforced"
+    parser.add_argument("--require-enforced", action="store_true", help=enforced)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="other commands")
     recommend = commands.add_parser("recommend", help="which file to ship on a device, and why", allow_abbrev=False)
     recommend.add_argument("--task", metavar="NAME", required=True)
@@ -141,7 +143,15 @@ def _run(options: argparse.Namespace, registry: Registry) -> int:
         return _dry_run(suite, registry, folder)
     layout = runner.Layout(folder)
     with _progress() as progress:
-        ended = runner.run(suite, registry, layout, progress, jobs=options.jobs, fresh=options.fresh)
+        ended = runner.run(
+            suite,
+            registry,
+            layout,
+            progress,
+            jobs=options.jobs,
+            fresh=options.fresh,
+            require_enforced=options.require_enforced,
+        )
     failed = _finish(ended, layout.root)
     return 1 if options.strict and (failed or registry.broken) else 0
 

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = dict[str, Any]
 _KEY = ("suite", "task", "modality", "fold", "backend", "architecture", "recipe", "runtime", "seed")
+_ON_DEVICE = ("resident_weight_bytes", "activation_peak_bytes")
 COLUMNS = (
     *_KEY,
     *("outcome", "reason"),
     *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "flips"),
     *("control", "control_difference", "control_difference_low", "control_difference_high"),
     *("artifact_bytes", "size_ratio", "deflate_bytes", "dtypes", "parameters", "nonzero_parameters", "macs"),
-    *("resident_weight_bytes", "activation_peak_bytes"),
+    *_ON_DEVICE,
     *("latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_ratio", "latency_ratio_low", "latency_ratio_high"),
     *("floor_us", "first_call_ms", "load_ms", "rss_bytes", "floor_rss_bytes"),
     *("build_seconds", "total_build_seconds", "compile_seconds", "updates", "threads_observed", "noisy", "tiers", "limits"),
@@ -185,7 +186,7 @@ def _sizes(cell: Cell, results: Mapping[str, StepResult]) -> Row:
         "artifact_bytes": facts["bytes"],
         "size_ratio": reference["bytes"] / facts["bytes"] if reference else None,
         "deflate_bytes": facts["deflate_bytes"],
-        **{name: facts.get(name) for name in ("dtypes", "parameters", "nonzero_parameters", "macs")},
+        **{name: facts.get(name) for name in ("dtypes", "parameters", "nonzero_parameters", "macs", *_ON_DEVICE)},
     }
 
 

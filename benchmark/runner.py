@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import importlib.util
 import json
 import os
 import selectors
@@ -29,6 +30,7 @@ from benchmark import data, limits
 from benchmark.budget import format_bytes
 from benchmark.data import Prepared
 from benchmark.errors import UserError, of_the_disk, one_line
+from benchmark.limits import sandbox
 from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, judge, measure_digest, plan, plan_preparation
 from benchmark.registry import Registry
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
@@ -120,11 +122,15 @@ def run(
     jobs: int | None = None,
     fresh: bool = False,
     mechanism: str | None = None,
+    require_enforced: bool = False,
 ) -> Ended:
     """Runs every unfinished step of the suite and records the grid. ``jobs``: build jobs at once, by default as many as there are
-    cores for. ``fresh``: reuse nothing. ``mechanism``: what is to enforce the limits, by default the strictest that there is."""
+    cores for. ``fresh``: reuse nothing. ``mechanism``: what is to enforce the limits, by default the strictest that there is.
+    ``require_enforced``: raise UserError where a limit cannot be enforced."""
     limits.check_cores(suite.build.cores)
     enforcer = limits.choose(mechanism)
+    if require_enforced and not sandbox.available():
+        raise UserError(f"--require-enforced: nothing here enforces {', '.join(sandbox.HOW)}: the kernel refuses namespaces")
     most = len(limits.available_cores()) // suite.build.cores
     with locked(layout):
         store = open_store(layout.store)
@@ -245,6 +251,7 @@ class _Runner:
     reused: dict[str, StepResult] = field(default_factory=dict)
     steps_run: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)  # prepare step -> the package that its data comes from
 
     def run(self, registry: Registry) -> Ended:
         self.provenance = {"git_commit": _git_commit(), "python": sys.version.split()[0]}
@@ -252,6 +259,7 @@ class _Runner:
         here = limits.host_class()
         self.store.set_meta(f"host_class:{here.id}", dataclasses.asdict(here))
         preparation = plan_preparation(self.suite, registry)
+        self.sources = {step.id: _package(step) for step in preparation.values()}
         self._stage("prepare", {step.id: step for step in preparation.values()}, self.jobs)
         whole = plan(self.suite, registry, prepared_folds(preparation, self.results), machine())
         self.store.replace_grid(_describe(self.suite), (dataclasses.asdict(cell) for cell in whole.cells))
@@ -362,10 +370,12 @@ class _Runner:
         temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
         started = time.monotonic()
         first = self.layout.part(job[0].id).absolute()
+        inputs = {step.id: self._input_paths(step, own, temporary) for step in job}
         description = {
             "host": os.getpid(),
             "file_bytes": build.file_bytes,
             "data_bytes": _DATA_SHARE * build.memory if self.enforcer.limits_data else None,
+            "sandbox": self._sandbox(job, inputs, temporary),
             "started": started,
             "steps": [
                 {
@@ -373,7 +383,7 @@ class _Runner:
                     "kind": step.kind,
                     "target": step.target,
                     "folder": str(self.layout.part(step.id).absolute()),
-                    "inputs": self._input_paths(step, own, temporary),
+                    "inputs": inputs[step.id],
                     "settings": step.settings,
                     "threads": self.suite.build.cores,
                     "seconds": self.suite.build.seconds,
@@ -416,15 +426,35 @@ class _Runner:
             paths[role] = str(path.absolute())
         return paths
 
+    def _sandbox(self, job: Sequence[Step], inputs: Mapping[str, Mapping[str, str]], temporary: Path) -> dict[str, Any] | None:
+        """What a job is to see. Preparing is not confined: it may fetch its data and cache it."""
+        if job[0].kind == "prepare" or not sandbox.available():
+            return None
+        hidden = {str(self.layout.root.absolute())}
+        for step in job:
+            source = self.sources.get(step.inputs.get("data", ""), "")
+            if step.kind in ("train", "pass", "export") and source and source != _package(step):
+                hidden |= _folder(source)  # it holds the test rows too
+        data_folders = {inputs[step.id]["data"] for step in job if "data" in inputs[step.id]}
+        own = [str(self.layout.part(step.id).absolute()) for step in job]
+        return dataclasses.asdict(limits.Sandbox(sorted(hidden), sorted(data_folders), [*own, str(temporary)]))
+
     def _watch(self, child: _Child) -> None:
         """Notes that a job has gone on to its next step, and ends it when a step takes too much."""
-        child.guard.watch(child.process.pid)
-        self._go_on(child)
         _bound(child.log)
-        if child.current < len(child.steps) and child.stopped is None:
-            child.stopped = self._too_much(child)
-            if child.stopped:
-                child.guard.kill(child.process.pid)
+        self._look(child)
+        if child.stopped:
+            child.guard.kill(child.process.pid)
+
+    def _look(self, child: _Child) -> None:
+        """A limit that was hit is laid to the step that was running at the look before, though it may have ended since: a pass
+        whose child was killed for memory may go on as if nothing had happened."""
+        child.guard.watch(child.process.pid)
+        if child.stopped is None:
+            child.stopped = self._hit(child)
+        if child.stopped is None:
+            self._go_on(child)
+            child.stopped = self._late(child) if child.current < len(child.steps) else None
 
     def _go_on(self, child: _Child) -> None:
         while child.current < len(child.steps) and (self.layout.part(child.steps[child.current].id) / "worker.json").exists():
@@ -432,13 +462,18 @@ class _Runner:
             child.since = time.monotonic()
             child.usages.append(child.guard.usage())
 
-    def _too_much(self, child: _Child) -> tuple[Outcome, str] | None:
-        """The outcome and reason of a step that went over a limit."""
+    def _hit(self, child: _Child) -> tuple[Outcome, str] | None:
+        """The outcome and reason of a step for which a process was killed or refused."""
         build, hit = self.suite.build, child.guard.hit()
         if hit == "memory":
             return "out_of_memory", f"it needed more than {format_bytes(build.memory)} ({self.enforcer.how['memory']})"
         if hit == "processes":
             return "failed", f"it had more than {build.processes} processes and threads ({self.enforcer.how['processes']})"
+        return None
+
+    def _late(self, child: _Child) -> tuple[Outcome, str] | None:
+        """The outcome and reason of a step that has taken too much time."""
+        build = self.suite.build
         if time.monotonic() - child.since > build.seconds:
             return "timeout", f"stopped after {build.seconds:g} s of wall time"
         if (_spent(child.guard.usage(), child.usages[-1:]) or 0) > build.cpu:
@@ -447,11 +482,8 @@ class _Runner:
 
     def _end(self, child: _Child) -> list[Step]:
         """Records the steps of a job that has ended; returns those it did not come to although they still can run."""
-        child.guard.watch(child.process.pid)
-        self._go_on(child)
+        self._look(child)
         blamed = min(child.current, len(child.steps) - 1)
-        if child.stopped is None and child.guard.hit():  # the kernel was faster than the look
-            child.stopped = self._too_much(child)
         child.usages.append(child.guard.usage())
         _kill(child)
         _bound(child.log)
@@ -494,7 +526,7 @@ class _Runner:
             seconds=told.observed["seconds"],
             finished_utc=datetime.fromtimestamp(told.ended, UTC).isoformat(timespec="seconds"),
             facts={**facts, "versions": dict(step.versions), **self.provenance},
-            limits=self._evidence(told.observed),
+            limits=self._evidence(step, told.observed),
             ingredients=step.ingredients,
         )
         (part / "result.json").write_text(result.to_json(), encoding="utf-8")
@@ -544,8 +576,9 @@ class _Runner:
         reason = outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"])
         return ("invalid" if reason else "ok"), reason, facts, arrays
 
-    def _evidence(self, observed: Mapping[str, Any]) -> dict[str, Any]:
+    def _evidence(self, step: Step, observed: Mapping[str, Any]) -> dict[str, Any]:
         build = self.suite.build
+        how = dict(sandbox.HOW) if step.kind != "prepare" and sandbox.available() else {}
         enforced = (
             ("cores", build.cores, self.enforcer.how["cores"]),
             ("seconds", build.seconds, "wall clock of the host"),
@@ -553,6 +586,7 @@ class _Runner:
             ("memory", build.memory, self.enforcer.how["memory"]),
             ("processes", build.processes, self.enforcer.how["processes"]),
             ("file_bytes", build.file_bytes, "rlimit"),
+            *((name, "none", how.get(name, "not enforced here")) for name in sandbox.HOW),
         )
         return {name: {"limit": limit, "mechanism": how, "observed": observed.get(name)} for name, limit, how in enforced}
 
@@ -560,6 +594,17 @@ class _Runner:
 def _is_built(step: Step) -> bool:
     """Whether a step belongs to the build stage. The inputs of a fold that could not be prepared have no shape to build for."""
     return step.kind not in MEASURED and step.settings.get("input_shape") != []
+
+
+def _package(step: Step) -> str:
+    """The top-level package or module of a step's code."""
+    return step.target.partition(":")[0].partition(".")[0]
+
+
+def _folder(package: str) -> set[str]:
+    """Where a package lies; nothing for a single module, whose folder is that of others too."""
+    found = importlib.util.find_spec(package)
+    return set(found.submodule_search_locations or ()) if found else set()
 
 
 def _kill(child: _Child) -> None:

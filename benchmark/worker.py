@@ -33,6 +33,8 @@ def main(job_file: str) -> int:
     """Runs the job; returns the exit code: 0 also when a step failed, since that is a result."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     limits.confine(job["host"], job["file_bytes"], job["data_bytes"])
+    if job["sandbox"]:
+        limits.enter(limits.Sandbox(**job["sandbox"]))
     started = job["started"]
     for step in job["steps"]:
         folder = Path(step["folder"])

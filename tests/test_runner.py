@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import numpy as np
 
 import benchmark
 from benchmark import limits
+from benchmark.limits import sandbox
 
 Rows = Callable[[Path], list[dict[str, str]]]
 Stable = Callable[[Path], list[dict[str, object]]]
@@ -44,6 +46,14 @@ HOSTILE = {
     "edits": ("ok", ""),
     "changes-later": ("ok", ""),
     "lies": ("ok", ""),
+    **(
+        {
+            "writes-outside": ("failed", "writes-outside: RuntimeError: 3 of 3 writes were refused"),
+            "calls-home": ("failed", "calls-home: OSError: [Errno 101] Network is unreachable"),
+        }
+        if sandbox.available()
+        else {}
+    ),
     "wrong-shape": ("invalid", "evaluate: validation outputs: outputs have shape (160, 4), not (160, 2)"),
     "wrong-dtype": ("invalid", "evaluate: validation outputs: outputs are float64, not float32"),
     "batch-dependent": ("invalid", "evaluate: labels of 183 of 360 rows change between batch 1 and 32"),
@@ -95,14 +105,6 @@ def processes_of(results: Path) -> list[int]:
     return found
 
 
-def alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie that merely waits for init to take note of it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def finished_steps(results: Path) -> int:
     if not (results / "store.sqlite").exists():
         return 0
@@ -132,7 +134,11 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
         seconds=SECONDS,
         budget=more,
     )
-    run = command("--suite", str(file), "--results", str(crowded), path=[path])
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        run = command("--suite", str(file), "--results", str(crowded), path=[path], TMPDIR=str(temporary), ZOO_PORT=port)
     assert run.returncode == 0, run.stderr
     assert "import_error of pocketbench-import-error 1.0: ImportError: No module named 'left_pad'" in run.stderr
     by_recipe = {row["recipe"]: row for row in rows(crowded)}
@@ -142,9 +148,7 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
         assert re.fullmatch(pattern, by_recipe[name]["reason"])
     assert not processes_of(crowded)
     assert max(log.stat().st_size for log in crowded.glob("steps/*/log.txt")) <= 2**20
-    (log,) = [one for one in crowded.glob("steps/*/log.txt") if "grandchild" in one.read_text(encoding="utf-8")]
-    grandchild = int(log.read_text(encoding="utf-8").split()[1])
-    assert not alive(grandchild)
+    assert not list(temporary.iterdir())
 
     file = suite(tmp_path / "good.toml", GOOD, seconds=SECONDS, budget=more)
     assert command("--suite", str(file), "--results", str(alone), path=[path]).returncode == 0
@@ -260,16 +264,15 @@ def test_ctrl_c_ends_the_children_and_keeps_what_is_finished(tmp_path: Path, sit
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (logs := [log for log in results.glob("steps/*.part/log.txt") if "grandchild" in log.read_text(encoding="utf-8")]):
+    while not [log for log in results.glob("steps/*.part/log.txt") if "grandchild" in log.read_text(encoding="utf-8")]:
         assert run.poll() is None
         time.sleep(0.05)
-    grandchild = int(logs[0].read_text(encoding="utf-8").split()[1])
+    assert len(processes_of(results)) > 2
     run.send_signal(signal.SIGINT)
     _, stderr = run.communicate(timeout=10)
     assert run.returncode == 130
     assert stderr.splitlines()[-1] == "interrupted: everything finished is kept; the same command goes on from here"
     assert not processes_of(results)
-    assert not alive(grandchild)
     assert finished_steps(results) >= 3
 
 

@@ -20,7 +20,7 @@ import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from benchmark.leaderboard import COLUMNS
-from benchmark.limits import choose
+from benchmark.limits import choose, sandbox
 from benchmark.measure import quality, size
 from benchmark.plan import Cell, stored_cells
 from benchmark.specs import Output
@@ -281,9 +281,11 @@ def test_training_and_provenance_columns(by_cell: Cells, store: Store) -> None:
         if cell.backend == "jax":
             assert float(row["compile_seconds"]) > 0
         limits = json.loads(row["limits"])
-        assert set(limits) == {"cores", "seconds", "cpu_seconds", "memory", "processes", "file_bytes"}
+        assert set(limits) == {"cores", "seconds", "cpu_seconds", "memory", "processes", "file_bytes", *sandbox.HOW}
         how = choose().how
         assert {name: limits[name]["mechanism"] for name in how} == how
+        expected = sandbox.HOW if sandbox.available() else dict.fromkeys(sandbox.HOW, "not enforced here")
+        assert {name: limits[name]["mechanism"] for name in sandbox.HOW} == expected
         assert (limits["cores"]["limit"], limits["cores"]["observed"]) == (1, 1)
         assert 20e6 < limits["memory"]["observed"] <= limits["memory"]["limit"] == 2**30
         assert 0 < limits["cpu_seconds"]["observed"] < limits["cpu_seconds"]["limit"] == 60

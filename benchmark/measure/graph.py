@@ -11,13 +11,20 @@ The rules, so that the numbers can be set beside another tool's:
 - A parameter is *non-zero* where the stored value differs from zero or, quantised, from its zero point.
 - *MACs* are multiply-adds at batch 1 of convolutions, matrix products, recurrent layers and linear models, biases not counted;
   every other operator counts 0. A node fed by constants alone is computed once, while loading, and counts 0 too.
+- *Resident weight bytes* are the bytes of all that is stored, in its stored dtype: constants, and numbers in attributes.
+- *Peak activation bytes* are the most that is alive at once at batch 1 while nodes run one by one in graph order: a value lives
+  from the node that makes it to the last that reads it, the graph's input and output to either end. A view (Reshape and the
+  like) needs no memory of its own, nor does what QuantizeLinear and DequantizeLinear stand between: an integer kernel reads and
+  writes the quantised values. A runtime that plans otherwise, or works in place, needs more or less.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -58,13 +65,16 @@ _UNCOUNTED = ("Attention", "DeformConv", "DFT", "STFT", "SVMClassifier", "SVMReg
 
 @dataclass(frozen=True)
 class Facts:
-    """``parameters``, ``nonzero_parameters``: elements. ``macs``: multiply-adds at batch 1, None where ``macs_reason`` says why
-    they cannot be counted. ``dtypes``: elements really stored by dtype (initializers, tensors and lists of floats in attributes).
+    """``parameters``, ``nonzero_parameters``: elements. ``resident_weight_bytes`` and, None where shapes are not known,
+    ``activation_peak_bytes``. ``macs``: multiply-adds at batch 1, None where ``macs_reason`` says why they cannot be counted.
+    ``dtypes``: elements really stored by dtype (initializers, tensors and lists of floats in attributes).
     ``operators``: nodes by operator. ``nodes``: their sum. ``program``: sha256, in hex, of the operators in graph order with
     their attributes, wiring and constants' bytes; names, documentation and shapes of inner values do not enter."""
 
     parameters: int
     nonzero_parameters: int
+    resident_weight_bytes: int
+    activation_peak_bytes: int | None
     macs: int | None
     macs_reason: str
     dtypes: Mapping[str, int]
@@ -95,6 +105,8 @@ def facts(folder: Path) -> Facts | None:
     return Facts(
         parameters=sum(nonzero.size for nonzero in weights),
         nonzero_parameters=sum(int(nonzero.sum()) for nonzero in weights),
+        resident_weight_bytes=_resident(nodes, constants),
+        activation_peak_bytes=_activation_peak(model, constants),
         macs=macs,
         macs_reason=macs_reason,
         dtypes=dict(sorted(_stored(nodes, constants).items())),
@@ -193,20 +205,98 @@ def _stored(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) 
     return counts
 
 
+def _resident(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) -> int:
+    total = sum((value.size * _bits(value.dtype) + 7) // 8 for value in constants.values())
+    for node, attribute in ((node, attribute) for node in nodes for attribute in node.attribute):
+        value = onnx.helper.get_attribute_value(attribute)
+        if attribute.type == attribute.TENSOR:
+            total += numpy_helper.to_array(value).nbytes
+        elif attribute.type == attribute.FLOATS:
+            total += 4 * len(value)
+        elif attribute.type == attribute.INTS and node.domain == "ai.onnx.ml":  # the structure of trees; elsewhere paddings
+            total += 8 * len(value)
+    return total
+
+
+def _bits(dtype: np.dtype[Any]) -> int:
+    """Bits of an element. numpy holds the narrowest integers in whole bytes, which no device has to do."""
+    narrow = re.fullmatch(r"u?int([24])", dtype.name)
+    return int(narrow[1]) if narrow else 8 * dtype.itemsize
+
+
+def _activation_peak(model: onnx.ModelProto, constants: Mapping[str, NDArray[Any]]) -> int | None:
+    graph = model.graph
+    if any(_has_subgraph(node) for node in graph.node):
+        return None
+    inputs = [value.name for value in graph.input if value.name not in constants]
+    outputs = [value.name for value in graph.output]
+    nodes, fixed = _at_run_time(graph, constants)
+    store = _stores(nodes, inputs, outputs)
+    made = [[name for name in node.output if name] for node in nodes]
+    try:
+        shape, bits = _shapes(model, constants), _element_bits(model)
+        size: dict[str, int] = {}
+        for name in itertools.chain(inputs, *made):
+            own = prod(shape(name)) * bits[name] // 8
+            size[store(name)] = min(size.get(store(name), own), own)  # of what shares a store, the quantised value
+    except (_UncountableError, KeyError):
+        return None
+    last = {store(name): i for i, node in enumerate(nodes) for name in node.input if name and name not in fixed}
+    last |= {store(name): len(nodes) for name in outputs}
+    alive, peak = set(map(store, inputs)), 0
+    for i, names in enumerate(made):
+        alive |= set(map(store, names))
+        peak = max(peak, sum(size[name] for name in alive))
+        alive = {name for name in alive if last.get(name, i) > i}
+    return peak
+
+
+def _at_run_time(graph: onnx.GraphProto, constants: Collection[str]) -> tuple[list[onnx.NodeProto], set[str]]:
+    """The nodes that run at each call, and the values that are known before: constants, and what is computed from them alone."""
+    nodes, fixed = [], set(constants)
+    for node in graph.node:
+        known = node.input and fixed.issuperset(filter(None, node.input)) and not _has_subgraph(node)
+        if known or node.op_type == "Constant":
+            fixed.update(node.output)
+        else:
+            nodes.append(node)
+    return nodes, fixed
+
+
+def _stores(nodes: list[onnx.NodeProto], inputs: Collection[str], outputs: Collection[str]) -> Callable[[str], str]:
+    """Names what a value is stored in: itself, or the value that it is a view of or is quantised from or to."""
+    readers = Counter(name for node in nodes for name in node.input)
+    same = {}
+    for node in nodes:
+        view = node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+        read = node.op_type == "DequantizeLinear" and node.output[0] not in outputs
+        written = node.op_type == "QuantizeLinear" and readers[node.input[0]] == 1 and node.input[0] not in inputs
+        if view or read or written:
+            same[node.output[0]] = node.input[0]
+
+    def store(name: str) -> str:
+        while name in same:
+            name = same[name]
+        return name
+
+    return store
+
+
+def _element_bits(model: onnx.ModelProto) -> dict[str, int]:
+    """Bits of an element, by value."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
+    return {name: _bits(onnx.helper.tensor_dtype_to_np_dtype(kind)) for name, kind in kinds.items() if kind}
+
+
 class _UncountableError(Exception):
-    """Why the MACs of a graph are not known."""
+    """Why what depends on shapes is not known."""
 
 
 def _macs(model: onnx.ModelProto, constants: Mapping[str, NDArray[Any]]) -> tuple[int | None, str]:
     try:
         shape = _shapes(model, constants)
-        fixed = set(constants)
-        total = 0
-        for node in model.graph.node:
-            if node.input and fixed.issuperset(filter(None, node.input)) and not _has_subgraph(node):
-                fixed.update(node.output)
-            else:
-                total += _node_macs(node, shape)
+        total = sum(_node_macs(node, shape) for node in _at_run_time(model.graph, constants)[0])
     except _UncountableError as error:
         return None, str(error)
     return total, ""

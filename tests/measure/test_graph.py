@@ -164,6 +164,50 @@ def test_macs_that_cannot_be_counted_have_a_reason(facts: Any) -> None:
     assert facts(foreign).parameters == 200
 
 
+def test_resident_bytes_are_those_stored(facts: Any) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 20]> model (float[N,8] x) => (float[N,4] y) {y = Gemm(x, w, b)}'
+    )
+    model.graph.initializer.extend(
+        [numpy_helper.from_array(np.ones((8, 4), np.float32), "w"), numpy_helper.from_array(np.ones(4, np.float32), "b")]
+    )
+    assert facts(model).resident_weight_bytes == 4 * (8 * 4 + 4)
+
+
+def test_peak_activations_follow_the_lives_of_values(facts: Any) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]> model (float[N,10] x) => (float[N,30] y) {
+        a = Concat <axis = 1> (x, x)
+        b = Relu(a)
+        f = Flatten(b)
+        c = Neg(f)
+        y = Concat <axis = 1> (x, c)
+    }"""
+    # x lives to the end: at b, x + a + b = 10 + 20 + 20; at c, x + b + c; at y, x + c + y = 10 + 20 + 30 floats.
+    assert facts(onnx.parser.parse_model(text)).activation_peak_bytes == 4 * 60
+
+
+def test_peak_activations_of_quantised_values_are_quantised(facts: Any) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]> model (float[N,100] x) => (float[N,100] y) {
+        s = Constant <value_float = 0.1> ()
+        z = Constant <value = uint8 {0}> ()
+        q = QuantizeLinear(x, s, z)
+        d = DequantizeLinear(q, s, z)
+        r = Relu(d)
+        rq = QuantizeLinear(r, s, z)
+        rd = DequantizeLinear(rq, s, z)
+        n = Relu(rd)
+        nq = QuantizeLinear(n, s, z)
+        y = DequantizeLinear(nq, s, z)
+    }"""
+    # What comes in and goes out is float32; in between there are two values of 100 bytes at most.
+    assert facts(onnx.parser.parse_model(text)).activation_peak_bytes == 400 + 100
+
+
+def test_peak_activations_are_unknown_where_shapes_are(facts: Any) -> None:
+    text = '<ir_version: 10, opset_import: ["": 20]> model (float[N,M] x) => (float[N,M] y) {y = Relu(x)}'
+    assert facts(onnx.parser.parse_model(text)).activation_peak_bytes is None
+
+
 def test_tied_weights_count_once(facts: Any) -> None:  # case C-11
     def model(output: str, **more: NDArray[Any]) -> onnx.ModelProto:
         constants = {"e": numbers(1000, 64), "index": np.array(3), **more}

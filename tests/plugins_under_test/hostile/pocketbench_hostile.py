@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from benchmark import CompressorSpec, Context, hookimpl
@@ -49,6 +50,8 @@ def benchmark_compressors() -> list[CompressorSpec]:
             ("upsets", "Upsets", "Changes folder, environment, seeds, threads and cores, then ends well."),
             ("edits", "Edits", "Ruins its input and the training data, then ends well."),
             ("changes-later", "ChangesLater", "Lets a process change its output after it has ended."),
+            ("writes-outside", "WritesOutside", "Writes beside its output, into the store and into the host's package."),
+            ("calls-home", "CallsHome", "Opens a connection."),
             ("lies", "Lies", "Says that it made the model ten times smaller."),
         )
     ] + [
@@ -89,10 +92,11 @@ class Exits:
 class Hangs:
     def compress(self, context: Context) -> None:
         deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(3600)"
-        child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+        # The output folder is there to be found by: a number would be one of the job's own namespace.
+        child = subprocess.Popen([sys.executable, "-c", deaf, str(context.output)], stdout=subprocess.PIPE)
         assert child.stdout is not None
         child.stdout.readline()
-        print("grandchild", child.pid, flush=True)
+        print("a grandchild waits", flush=True)
         time.sleep(3600)
 
 
@@ -201,8 +205,7 @@ class Forks:
 class Leaves:
     def compress(self, context: Context) -> None:
         code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
-        child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-        print("left behind", child.pid, flush=True)
+        subprocess.Popen([sys.executable, "-c", code, str(context.output)], start_new_session=True)
         Changes().compress(context)
 
 
@@ -258,7 +261,29 @@ class ChangesLater:
         Changes().compress(context)
         path = context.output / "weights.npz"
         code = f"import time\nfor _ in range(600):\n time.sleep(0.1); open({str(path)!r}, 'ab').write(b'x')"
-        subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        subprocess.Popen([sys.executable, "-c", code, str(path)], start_new_session=True)
+
+
+class WritesOutside:
+    def compress(self, context: Context) -> None:
+        import benchmark
+
+        Changes().compress(context)
+        places = (Path(benchmark.__file__).parent / "pwned", context.output.parents[2] / "pwned", Path.home() / "pwned")
+        refused = 0
+        for place in places:
+            try:
+                place.write_text("pwned", encoding="utf-8")
+            except OSError:
+                refused += 1
+        raise RuntimeError(f"{refused} of {len(places)} writes were refused")
+
+
+class CallsHome:
+    def compress(self, context: Context) -> None:
+        import socket
+
+        socket.create_connection(("127.0.0.1", int(os.environ["ZOO_PORT"])), timeout=5)
 
 
 class Lies:
