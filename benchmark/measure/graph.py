@@ -207,7 +207,7 @@ def _stored(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) 
 
 def _resident(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) -> int:
     total = sum((value.size * _bits(value.dtype) + 7) // 8 for value in constants.values())
-    for node, attribute in ((node, attribute) for node in nodes for attribute in node.attribute):
+    for node, attribute in [(node, attribute) for node in nodes for attribute in node.attribute]:
         value = onnx.helper.get_attribute_value(attribute)
         if attribute.type == attribute.TENSOR:
             total += numpy_helper.to_array(value).nbytes
