@@ -207,13 +207,13 @@ def _stored(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) 
 
 def _resident(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) -> int:
     total = sum((value.size * _bits(value.dtype) + 7) // 8 for value in constants.values())
-    for node, attribute in [(node, attribute) for node in nodes for attribute in node.attribute]:
+    for domain, attribute in [(node.domain, one) for node in nodes for one in node.attribute]:
         value = onnx.helper.get_attribute_value(attribute)
         if attribute.type == attribute.TENSOR:
             total += numpy_helper.to_array(value).nbytes
         elif attribute.type == attribute.FLOATS:
             total += 4 * len(value)
-        elif attribute.type == attribute.INTS and node.domain == "ai.onnx.ml":  # the structure of trees; elsewhere paddings
+        elif attribute.type == attribute.INTS and domain == "ai.onnx.ml":  # the structure of trees; elsewhere paddings
             total += 8 * len(value)
     return total
 
