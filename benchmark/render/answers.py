@@ -18,13 +18,14 @@ def section(tasks: Sequence[str], rows: Sequence[Row], tiers: Sequence[DeviceTie
     parts: list[Part] = [
         style.text(
             "For each task and device the method with the best validation score among those whose every file keeps the device's "
-            "limits; test scores chose nothing. The proof is that method's line in the task's table below, and in rows.csv."
+            "limits; test scores chose nothing. The evidence is that method's line in the task's table below, and its row in "
+            "rows.csv, which names the artifact."
         ),
         tuple(_tier(tier, style) for tier in tiers),
         Grid(tuple(map(style.text, _HEADERS)), tuple(_line(one, style) for one in found), "lllrrrrrl"),
     ]
     if files := tuple(dict.fromkeys(_file(one, one.best.to_ship, style) for one in found if one.best)):
-        parts += [style.text("The files, in the results folder:"), files]
+        parts += [style.text("The files, in the results folder; each folder is named by the hash of what it holds:"), files]
     return Section(style.text("What to ship"), tuple(parts))
 
 

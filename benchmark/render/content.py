@@ -27,12 +27,14 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[
     cpus = ", ".join(sorted({row["cpu_model"] for row in rows if row["cpu_model"]})) or "no machine yet"
     lines = [
         style.say(
-            "Built within {seconds:g} s and {memory} a step on {cores} core(s), enforced by {how}. Latency on {cpus}.",
+            "Built within {seconds:g} s and {memory} a step on {cores} core(s), enforced by {how}. Latency on {cpus} by "
+            "{runtimes}: another device has another.",
             seconds=build["seconds"],
             cores=build["cores"],
             memory=format_bytes(build["memory"]),
             how=_enforced_by(rows),
             cpus=cpus,
+            runtimes=", ".join(sorted({row["runtime"] for row in rows})) or "no runtime yet",
         )
     ]
     if len(suite["seeds"]) * len(suite["folds"]) == 1:
@@ -53,7 +55,8 @@ def _enforced_by(rows: Sequence[Row]) -> str:
 
 def _table(table: Table, suite: Mapping[str, Any], style: Style) -> Section:
     caption = style.say(
-        "{metric} on {evaluations:,} {tested} ({units:,} {unit}); seeds {seeds}, folds {folds}. Best mean score first.",
+        "{metric} on {evaluations:,} {tested} ({units:,} {unit}); seeds {seeds}, folds {folds}. Sorted by test score; what to "
+        "ship was chosen by val.",
         metric=table.metric,
         evaluations=table.evaluations,
         tested="test rows" if len(suite["folds"]) == 1 else "evaluations",
@@ -102,7 +105,7 @@ def _grid(entries: Sequence[Entry], runtimes: bool, style: Style) -> Grid:
     several = any(len(entry.rows) > 1 for entry in entries)
     compared = any(entry.difference for entry in entries)
     names = ["back end", "model", "recipe", *(["runtime"] if runtimes else [])]
-    numbers = ["score ↑ [95 %]", *([f"− {CONTROL} ↑ [95 %]"] if compared else []), "val ↑", "flips ↓"]
+    numbers = ["score ↑ [95 %]", *([f"score − {CONTROL} ↑ [95 %]"] if compared else []), "val ↑", "flips ↓"]
     numbers += ["bytes ↓", "size ÷ ↑", "MACs ↓", "p50 µs ↓", "p90 µs ↓"]
     numbers += ["time × ↓, min–max" if several else "time × ↓ [95 %]", "RSS MB ↓"]
     return Grid(
@@ -212,8 +215,8 @@ def _legend(suite: Mapping[str, Any], style: Style) -> Section:
         "score: of the test rows, at batch 1, from the file that ships; the mean over seeds and folds. [95 %]: percentile "
         "bootstrap, 1,000 draws. val: validation, the only score that anything was chosen by. Scores and flips are means over "
         "seeds and folds, the other columns medians.",
-        f"− {CONTROL}: score less that of a recipe {CONTROL} (of several the one nearest in bytes), paired on the same rows: a "
-        "smaller network trained from scratch, by default for as many planned updates as a reference and a pass's fine-tuning "
+        f"score − {CONTROL}: score less that of a recipe {CONTROL} (of several the one nearest in bytes), paired on the same "
+        "rows: a smaller network trained from scratch, by default for as many planned updates as a reference and a pass's fine-tuning "
         "together; recipes that do not train on had fewer. flips: test rows whose label is not the reference's.",
         "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these "
         "bytes. MACs: multiply-adds for one input.",
@@ -221,6 +224,8 @@ def _legend(suite: Mapping[str, Any], style: Style) -> Section:
         f"round(s) × {measure['calls']} calls, quantiles by linear interpolation. time ×: time ÷ that of the reference, "
         f"measured in turns in the same processes; below 1 is faster. {ratio} In brackets: more than half of the time is the "
         f"runtime's own floor. ~: noisy, rounds spread by more than {NOISY:.0%}.",
+        "best of: how many methods keep the device's limits. constant: a predictor that gives the class frequencies of the "
+        "training rows. trivial: the task's own rule of one feature.",
         "RSS: peak memory of a process that holds the runtime and this model alone. –: undefined or not measured.",
     ]
     if folds > 1:

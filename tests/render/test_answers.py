@@ -78,7 +78,7 @@ def test_a_line_of_the_table() -> None:
 def test_the_files_are_listed_once() -> None:
     wide = DeviceTier("L", bytes=10**6, latency_p90=0.001)
     *_, heading, files = section(["digits"], ROWS, [S, wide], PLAIN).parts
-    assert heading == "The files, in the results folder:"
+    assert heading == "The files, in the results folder; each folder is named by the hash of what it holds:"
     assert files == ("digits, torch cnn reference: artifacts/<reference>/",)
 
 

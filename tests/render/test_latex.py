@@ -122,7 +122,7 @@ def test_also_in_captions_headers_and_below_the_table() -> None:
     failed = row(recipe="x_1", outcome="failed", reason="100% of {it}")
     latex = render(row(), task="credit_50%", others=(failed,))
     assert r"\caption{credit\_50\%. accuracy on 200 test rows (200 rows);" in latex
-    assert r"Best mean score first. [95 \%]: over the choice of rows only" in latex
+    assert r"Sorted by test score; what to ship was chosen by val. [95 \%]: over the choice of rows only" in latex
     assert r"\label{tab:pocketbench-edge-credit-50}" in latex
     assert r"torch cnn x\_1, seed 0, fold 0: failed (100\% of \{it\})" in latex
     headers = tabulars(latex)[1][1][0]
@@ -155,7 +155,7 @@ def test_names_are_escaped_once_wherever_they_stand(name: str) -> None:
     assert f"torch cnn {shown}: artifacts/{'0' * 64}/" in notes
     assert f"Undefined or restricted: {shown}." in notes
     assert f"jax cnn {shown}, seed 0, fold 0: failed ({shown}); torch: 1 skipped ({shown})" in notes
-    assert f"Latency on {shown}." in read(latex.partition(r"\begin{table*}")[0])
+    assert f"Latency on {shown} by " in read(latex.partition(r"\begin{table*}")[0])
 
 
 def test_labels_are_safe_and_captions_say_percent() -> None:

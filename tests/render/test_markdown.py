@@ -285,7 +285,9 @@ def test_names_stay_in_their_cells_and_lines_of_what_to_ship(name: str) -> None:
     assert fits[3:] == ["0.812", "0.800", "12,345", "35.5", "2", f"torch {clean} second (val 0.700)"]
     assert none[:2] == ["digits", f"no {clean}"]
     assert none[2:] == [one_line(f"nothing fits: torch {name} r {name}: 12,345 bytes, more than 1"), *["–"] * 6]
-    assert items(text, "The files, in the results folder:") == [f"digits, {method}: artifacts/abc/"]
+    assert items(text, "The files, in the results folder; each folder is named by the hash of what it holds:") == [
+        f"digits, {method}: artifacts/abc/"
+    ]
     what = next(token.content for token in parse(text) if token.content.startswith("For each task and device"))
     assert items(text, what) == [f"{clean}: no limit", f"no {clean}: at most 1 B"]
 
@@ -311,14 +313,14 @@ def test_what_to_ship_comes_first_where_there_are_devices() -> None:
 def test_names_outside_tables_are_text_too() -> None:
     text = render(table(entry(row(cpu_model="CPU_a_b *x* | y")), unit="re*c*ord", baselines={"a_b*c*": 0.5}))
     assert paragraph(text, "Baselines") == "Baselines, not ranked: a_b*c* 0.500."
-    assert r"Latency on CPU\_a\_b \*x\* \| y." in text
+    assert r"Latency on CPU\_a\_b \*x\* \| y by" in text
     assert r"(120 re\*c\*ords)" in text
 
 
 def test_the_difference_to_the_control() -> None:
     text = render(table(entry(row(recipe="prune"), difference=(-0.0124, -0.02, 0.0049)), entry(row(recipe="narrow"))))
     headers, first, second = grid(text)
-    place = headers.index("− narrow ↑ [95 %]")
+    place = headers.index("score − narrow ↑ [95 %]")
     assert place == headers.index("score ↑ [95 %]") + 1
     assert (first[place], second[place]) == ("−0.012 [−0.020, +0.005]", "–")
 
@@ -450,9 +452,12 @@ def test_captions_say_what_the_numbers_are() -> None:
     assert text.startswith("# PocketBench: suite edge\n\n")
     assert text.endswith("\n")
     assert "Built within 60 s and 1 GiB a step on 1 core(s), enforced by a test." in text
-    assert "Latency on Some CPU @ 2.20GHz." in text
+    assert "Latency on Some CPU @ 2.20GHz by onnxruntime: another device has another." in text
     assert "One seed and one fold: a screening run." in text
-    assert "accuracy on 200 test rows (120 patients); seeds 0, folds 0. Best mean score first." in text
+    assert (
+        "accuracy on 200 test rows (120 patients); seeds 0, folds 0. Sorted by test score; what to ship was chosen by val."
+        in text
+    )
     assert "Undefined" not in text
     assert "Standard deviation" not in text
     assert "Baselines, not ranked: trivial 0.750, constant 0.700." in text
@@ -467,7 +472,7 @@ def test_captions_say_what_the_numbers_are() -> None:
 def test_captions_of_a_run_with_one_process() -> None:
     suite = {**SUITE, "measure": {"processes": 1, "rounds": 1, "calls": 100}}
     text = render(table(others=(row(outcome="skipped", reason="x", cpu_model=None),)), suite=suite)
-    assert "Latency on no machine yet." in text
+    assert "Latency on no machine yet by onnxruntime:" in text
     assert "One process: no interval." in text
     assert "[95 %]: over the" not in text
 
@@ -477,7 +482,7 @@ def test_captions_of_a_run_with_several_seeds_and_folds() -> None:
         table(entry(row(), row(seed=1)), evaluations=5000, units=1000), suite={**SUITE, "seeds": [0, 1], "folds": [0, 1]}
     )
     assert "screening" not in text
-    assert "accuracy on 5,000 evaluations (1,000 patients); seeds 0, 1, folds 0, 1. Best mean score first." in text
+    assert "accuracy on 5,000 evaluations (1,000 patients); seeds 0, 1, folds 0, 1. Sorted by test score; " in text
     assert "- evaluations: test rows of each fold, summed over folds" in text
     assert "The median over seeds and folds, then the least and the greatest; no interval." in text
     assert "[95 %]: over the processes." not in text
