@@ -216,8 +216,8 @@ def _legend(suite: Mapping[str, Any], style: Style) -> Section:
         "bootstrap, 1,000 draws. val: validation, the only score that anything was chosen by. Scores and flips are means over "
         "seeds and folds, the other columns medians.",
         f"score − {CONTROL}: score less that of a recipe {CONTROL} (of several the one nearest in bytes), paired on the same "
-        "rows: a smaller network trained from scratch, by default for as many planned updates as a reference and a pass's fine-tuning "
-        "together; recipes that do not train on had fewer. flips: test rows whose label is not the reference's.",
+        "rows: a smaller network trained from scratch, by default for as many planned updates as a reference and a pass's "
+        "fine-tuning together; recipes that do not train on had fewer. flips: test rows whose label is not the reference's.",
         "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these "
         "bytes. MACs: multiply-adds for one input.",
         f"p50, p90: one input, {suite['build']['cores']} thread(s), {measure['processes']} process(es) × {measure['rounds']} "
