@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import benchmark
 from benchmark import limits
 from benchmark.limits import sandbox
+from benchmark.limits.guard import mechanisms
 
 Rows = Callable[[Path], list[dict[str, str]]]
 Stable = Callable[[Path], list[dict[str, object]]]
@@ -155,6 +157,44 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
     good = stable(alone)
     assert [row["outcome"] for row in good] == ["ok"] * 4
     assert [row for row in stable(crowded) if row["recipe"] not in {*HOSTILE, *PLACES}] == good
+
+
+FORCED = """
+import json, sys
+from pathlib import Path
+from benchmark import runner
+from benchmark.cli import _Lines
+from benchmark.registry import discover
+from benchmark.suite import load
+
+suite, results, mechanism = sys.argv[1:]
+layout = runner.Layout(Path(results))
+ended = runner.run(load(suite), discover(), layout, _Lines(), mechanism=mechanism)
+print(json.dumps({cell.recipe: (outcome, reason) for cell, outcome, reason in ended.cells}))
+"""
+
+
+@pytest.mark.parametrize("name", sorted(mechanisms()))
+def test_each_mechanism_ends_what_breaks_a_limit(tmp_path: Path, site: Site, name: str) -> None:
+    how, budget = mechanisms()[name].how, 'memory = "300 MB"\nprocesses = 100\ncpu_seconds = 5'
+    recipes = [f'"{one}"' for one in ("hogs-suddenly", "hogs-slowly", "forks", "spins", "leaves")]
+    file = suite(tmp_path / "suite.toml", recipes, seconds=SECONDS, budget=budget)
+    run = subprocess.run(
+        [sys.executable, "-c", FORCED, str(file), str(tmp_path / "results"), name],
+        env={**os.environ, "PYTHONPATH": str(site("linear", "hostile"))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(run.stdout.splitlines()[-1]) == {
+        "reference": ["ok", ""],
+        "hogs-suddenly": ["out_of_memory", f"hogs-suddenly: it needed more than 300 MB ({how['memory']})"],
+        "hogs-slowly": ["out_of_memory", f"hogs-slowly: it needed more than 300 MB ({how['memory']})"],
+        "forks": ["failed", f"forks: it had more than 100 processes and threads ({how['processes']})"],
+        "spins": ["timeout", "spins: stopped after 5 s of CPU time"],
+        "leaves": ["ok", ""],
+    }
+    assert not processes_of(tmp_path / "results")
 
 
 def test_last_lines_curve_and_claims_are_kept(tmp_path: Path, command: Command, site: Site, rows: Rows) -> None:
