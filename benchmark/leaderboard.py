@@ -50,6 +50,8 @@ COLUMNS = (
     ),
 )
 """The columns of rows.csv and rows.json, in order. Undefined values are None."""
+CLAIM_MARGIN = 0.05
+"""A plugin's claim further than this share from what was measured is flagged."""
 NOISY = 0.2
 """A row is ``noisy`` when the medians of its rounds spread by more than this share of the smallest."""
 CONTROL = "narrow"
@@ -176,6 +178,21 @@ def _claims(cell: Cell, results: Mapping[str, StepResult]) -> Row | None:
         if "matched" in facts:
             told[f"{name} ({place})" if name in told else name] = {key: facts[key] for key in ("matched", "changed", "claims")}
     return told or None
+
+
+def disputed(row: Row) -> dict[str, tuple[float, float]]:
+    """What the last pass of a row claimed and the file does not bear out: name -> (claimed, measured), where they are more than
+    :data:`CLAIM_MARGIN` apart. Earlier passes spoke of models that others have changed since."""
+    last = row["recipe"].rpartition(" + ")[2].partition("(")[0]
+    told = [one["claims"] for name, one in (row["claims"] or {}).items() if name.partition(" (")[0] == last]
+    measured = {name: row[name] for name in ("artifact_bytes", "size_ratio", "parameters", "nonzero_parameters", "macs")}
+    if row["parameters"]:
+        measured["sparsity"] = 1 - row["nonzero_parameters"] / row["parameters"]
+    if row["latency_ratio"]:
+        measured["speed_up"] = 1 / row["latency_ratio"]
+    both = {name: (value, measured[name]) for name, value in (told[-1] if told else {}).items() if measured.get(name) is not None}
+    numbers = {name: pair for name, pair in both.items() if isinstance(pair[0], int | float)}
+    return {name: pair for name, pair in numbers.items() if abs(pair[0] - pair[1]) > CLAIM_MARGIN * abs(pair[1])}
 
 
 def _sizes(cell: Cell, results: Mapping[str, StepResult]) -> Row:

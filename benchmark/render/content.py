@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.budget import DeviceTier, format_bytes
-from benchmark.leaderboard import CONTROL, NOISY, Entry, Row, Table
+from benchmark.leaderboard import CLAIM_MARGIN, CONTROL, NOISY, Entry, Row, Table, disputed
 from benchmark.render import answers
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, span
 from benchmark.statistics import MIN_SEEDS, MIN_UNITS
@@ -70,6 +70,7 @@ def _table(table: Table, suite: Mapping[str, Any], style: Style) -> Section:
     parts: list[Part] = [caption + _covered(table, style)]
     parts.append(_grid(table.entries, runtimes, style) if table.entries else style.text("No method has finished all its cells."))
     parts += filter(None, [_deviations(table, style), _remarks(table.entries, style), _late(table.entries, runtimes, style)])
+    parts += filter(None, [_disputed(table.entries, runtimes, style)])
     if table.baselines:
         scores = ", ".join(f"{name} {score:.3f}" for name, score in sorted(table.baselines.items(), key=lambda item: -item[1]))
         parts.append(style.say("Baselines, not ranked: {scores}.", scores=scores))
@@ -177,6 +178,17 @@ def _late(entries: Sequence[Entry], runtimes: bool, style: Style) -> str:
     """The methods that a busy machine may have cut short; empty where there is none."""
     late = [named(one.rows[0], runtime=runtimes) for one in entries if any(row["stopped_by"] == "deadline" for row in one.rows)]
     return style.say("Training stopped by its deadline, so another run may differ: {late}.", late=", ".join(late)) if late else ""
+
+
+def _disputed(entries: Sequence[Entry], runtimes: bool, style: Style) -> str:
+    """What passes said of themselves and the files do not bear out; empty where there is nothing."""
+    claims = [
+        f"{named(row, runtime=runtimes)}: {name} {claimed:.4g}, measured {measured:.4g}"
+        for row in (entry.rows[0] for entry in entries)
+        for name, (claimed, measured) in disputed(row).items()
+    ]
+    text = "Claims of passes, more than {margin:.0%} from what was measured: {claims}."
+    return style.say(text, margin=CLAIM_MARGIN, claims="; ".join(claims)) if claims else ""
 
 
 def _others(rows: Sequence[Row], runtimes: bool, style: Style) -> tuple[str, ...]:

@@ -97,6 +97,32 @@ def test_what_a_grandchild_was_killed_for_is_known(start: Start) -> None:
     assert guard.hit() == "memory"
 
 
+LIBRARIES = {
+    "numpy": ("import numpy", "x = numpy.ones({bytes}, numpy.uint8)"),
+    "torch": ("import torch", "x = torch.ones({bytes}, dtype=torch.uint8)"),
+    "jax": ("import jax; jax.jit(lambda x: x + 1)(1.0)", "x = jax.numpy.ones({bytes}, 'uint8').block_until_ready()"),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_memory_that_a_library_takes_beyond_what_it_needs_idle(start: Start, library: str) -> None:
+    load, take = LIBRARIES[library]
+    pytest.importorskip(library)
+
+    def run(code: str, limit: int) -> tuple[int | None, Guard]:
+        process, guard = start(f"{code}\nimport time\ntime.sleep(0.3)", BuildLimits(memory=limit))
+        return watched(process, guard), guard
+
+    # Twice: files that nobody had read before are charged to the first.
+    idle = min(run(load, 4000 * MB)[1].usage().memory or 0 for _ in range(2))
+    assert 5 * MB < idle < 1000 * MB
+    ended, guard = run(f"{load}\n{take.format(bytes=200 * MB)}", idle + 300 * MB)
+    assert (ended, guard.hit()) == (0, None)
+    ended, guard = run(f"{load}\n{take.format(bytes=400 * MB)}", idle + 300 * MB)
+    assert ended in (None, -signal.SIGKILL)
+    assert guard.hit() == "memory"
+
+
 DEAF = """
 import os, signal, subprocess, sys, time
 from pathlib import Path

@@ -52,6 +52,9 @@ def row(**values: Any) -> Row:
         "latency_ratio_low": 1.401,
         "latency_ratio_high": 1.632,
         "floor_us": 4.3,
+        "claims": None,
+        "parameters": 100,
+        "nonzero_parameters": 100,
         "limits": {"memory": {"limit": 1, "mechanism": "a test", "observed": 1}},
         "rss_bytes": 46_500_000,
         "noisy": False,
@@ -188,6 +191,15 @@ def test_trainings_that_a_deadline_stopped_are_named() -> None:
     text = render(table(late, entry(row(stopped_by="early"))))
     assert paragraph(text, "Training") == "Training stopped by its deadline, so another run may differ: torch cnn a_b."
     assert "deadline" not in render(table(entry(row(stopped_by="updates"))))
+
+
+def test_claims_that_the_file_does_not_bear_out_are_named() -> None:
+    said = {"prune": {"matched": 1, "changed": 1, "claims": {"size_ratio": 10.0, "macs": 1_806_000, "note": "fine"}}}
+    text = render(table(entry(row(recipe="prune(x=1)", size_ratio=1.0, claims=said)), entry(row())))
+    expected = "Claims of passes, more than 5 % from what was measured: torch cnn prune(x=1): size_ratio 10, measured 1."
+    assert paragraph(text, "Claims") == expected.replace("5 %", "5%")
+    later = row(recipe="prune(x=1) + int8", size_ratio=1.0, claims=said)  # what is shipped is not what it spoke of
+    assert "Claims" not in render(table(entry(later)))
 
 
 # Names
