@@ -173,11 +173,16 @@ def open_store(path: Path) -> Store:
         if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             connection.execute("PRAGMA journal_mode = WAL")  # the file remembers it
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if damage != "ok":
+            raise sqlite3.DatabaseError(damage)
         connection.execute("PRAGMA synchronous = NORMAL")  # survives kill -9; only a power cut may lose the last transactions
         row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
     except sqlite3.Error as error:
         connection.close()
-        raise UserError(f"{path}: cannot be used as a results store: {error}") from None
+        told = " ".join(str(error).split())
+        remedy = "where a run wrote it, delete it: finished steps are read again from their folders"
+        raise UserError(f"{path}: cannot be used as a results store: {told}; {remedy}") from None
     version = row[0] if row else "unknown"
     if version != str(SCHEMA_VERSION):
         connection.close()

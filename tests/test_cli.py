@@ -218,7 +218,8 @@ def test_results_that_cannot_be_written_or_read(command: Command, site: Site, tm
     assert mistake(command(*start, "file/below", path=path)) == "results folder file/below: Not a directory"
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "store.sqlite").write_text("no database " * 100, encoding="utf-8")
-    expected = "old/store.sqlite: cannot be used as a results store: file is not a database"
+    remedy = "where a run wrote it, delete it: finished steps are read again from their folders"
+    expected = f"old/store.sqlite: cannot be used as a results store: file is not a database; {remedy}"
     assert mistake(command(*start, "old", path=path)) == expected
     assert mistake(command(*start, "old", "--dry-run", path=path)) == expected
 

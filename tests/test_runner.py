@@ -379,6 +379,27 @@ def test_a_step_that_the_store_does_not_know_is_read_from_its_folder(
     assert stable(results) == before
 
 
+@pytest.mark.parametrize("keep", [0.5, 0.95])
+def test_a_damaged_store_is_one_line_and_its_steps_are_read_from_their_folders(
+    tmp_path: Path, command: Command, site: Site, stable: Stable, keep: float
+) -> None:  # case H-09
+    results, again = run_small(tmp_path, command, site)
+    again()
+    before = stable(results)
+    query(results, "PRAGMA wal_checkpoint(TRUNCATE)")
+    store = results / "store.sqlite"
+    os.truncate(store, int(store.stat().st_size * keep))
+    run = command("--suite", str(tmp_path / "suite.toml"), "--results", str(results), path=[tmp_path / "site"])
+    assert run.returncode == 2
+    assert re.fullmatch(
+        r"error: .*store\.sqlite: cannot be used as a results store: .*; where a run wrote it, delete it: .*\n", run.stderr
+    )
+    for path in results.glob("store.sqlite*"):
+        path.unlink()
+    assert again() == 0
+    assert stable(results) == before
+
+
 def test_a_training_outlives_the_export_that_was_running_in_its_job(
     tmp_path: Path, command: Command, site: Site, stable: Stable
 ) -> None:

@@ -188,6 +188,9 @@ def test_a_full_disk_is_an_error_of_the_system_and_changes_nothing(tmp_path: Pat
     again.close()
 
 
+REMEDY = "where a run wrote it, delete it: finished steps are read again from their folders"
+
+
 FAILING = """
 import resource, signal, sys
 from pathlib import Path
@@ -234,7 +237,7 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> 
         connection.execute("CREATE TABLE bookmarks (url TEXT)")
     connection.close()
     before = path.read_bytes()
-    assert message(path) == f"{path}: cannot be used as a results store: no such table: meta"
+    assert message(path) == f"{path}: cannot be used as a results store: no such table: meta; {REMEDY}"
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -242,7 +245,7 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     path.write_text("task,score\n" * 100, encoding="utf-8")
-    assert message(path) == f"{path}: cannot be used as a results store: file is not a database"
+    assert message(path) == f"{path}: cannot be used as a results store: file is not a database; {REMEDY}"
 
 
 def test_a_database_that_was_cut(tmp_path: Path) -> None:
