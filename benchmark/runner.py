@@ -430,7 +430,8 @@ class _Runner:
         """What a job is to see. Preparing is not confined: it may fetch its data and cache it."""
         if job[0].kind == "prepare" or not sandbox.available():
             return None
-        hidden = {str(self.layout.root.absolute())}
+        root = self.layout.root.absolute()
+        hidden = {str(path) for path in (root / "steps", root / "artifacts", *root.glob("store.sqlite*"))}
         for step in job:
             source = self.sources.get(step.inputs.get("data", ""), "")
             if step.kind in ("train", "pass", "export") and source and source != _package(step):

@@ -1,8 +1,8 @@
 """Namespaces: what a job cannot see it cannot read, spoil or outlive. Where the kernel refuses them, rows say so.
 
-Inside there is no network, every file is read-only but for the job's own folders, the results folder holds nothing else, and
-the job's processes end with its first one (namespaces(7), mount_setattr(2), open_tree(2)). Root gives up the capabilities by
-which it could undo that.
+Inside there is no network, every file is read-only but for the job's own folders, the steps of others and the store cannot be
+seen, and the job's processes end with its first one (namespaces(7), mount_setattr(2), open_tree(2)). Root gives up the
+capabilities by which it could undo that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
-_MS_PRIVATE, _MS_REC = 1 << 18, 1 << 14
+_MS_PRIVATE, _MS_REC, _MS_BIND = 1 << 18, 1 << 14, 1 << 12
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP = 1, 24
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
@@ -33,7 +33,8 @@ HOW = {"network": "network namespace", "test_data": "mount namespace", "other_fi
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Absolute folders: ``hidden`` are empty inside, but for those of ``readable`` and ``writable`` that lie in them."""
+    """Absolute paths. ``hidden``: folders and files that are empty inside, but for those folders of ``readable`` and ``writable``
+    that lie in them."""
 
     hidden: Sequence[str]
     readable: Sequence[str]
@@ -62,17 +63,20 @@ def enter(sandbox: Sandbox) -> None:
     any thread is started. Raises OSError where the kernel refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
     _unshare(libc)
-    _call(libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), "mount /")
+    _mount(libc, "none", "/", _MS_REC | _MS_PRIVATE)
     _fork(libc)
-    _call(libc.mount(b"proc", b"/proc", b"proc", ctypes.c_ulong(0), None), "mount /proc")
+    _mount(libc, "proc", "/proc", 0, kind=b"proc")
     kept = {path: _clone(libc, path) for path in (*sandbox.readable, *sandbox.writable)}
-    for folder in sandbox.hidden:
-        _call(libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", ctypes.c_ulong(0), b"size=1m"), f"mount {folder}")
+    for path in sandbox.hidden:
+        if os.path.isdir(path):
+            _mount(libc, "tmpfs", path, 0, kind=b"tmpfs")
+        else:
+            _mount(libc, "/dev/null", path, _MS_BIND)
     for path in kept:
         os.makedirs(path, exist_ok=True)
     _read_only(libc, _AT_FDCWD, b"/", _AT_RECURSIVE)
     if os.path.isdir("/dev/shm"):  # multiprocessing's semaphores
-        _call(libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", ctypes.c_ulong(0), None), "mount /dev/shm")
+        _mount(libc, "tmpfs", "/dev/shm", 0, kind=b"tmpfs")
     for path, tree in kept.items():
         if path not in sandbox.writable:
             _read_only(libc, tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE)
@@ -87,6 +91,10 @@ def _call(result: int, what: str) -> int:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
     return result
+
+
+def _mount(libc: ctypes.CDLL, source: str, target: str, flags: int, kind: bytes | None = None) -> None:
+    _call(libc.mount(source.encode(), os.fsencode(target), kind, ctypes.c_ulong(flags), None), f"mount {target}")
 
 
 def _unshare(libc: ctypes.CDLL) -> None:
