@@ -11,6 +11,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -24,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, get_args
 
 from benchmark import data, limits
 from benchmark.budget import format_bytes
@@ -46,7 +47,8 @@ _POLL = 0.1  # seconds between looks at a job: whether it has gone on to its nex
 _LOG_BYTES = 1024**2  # a longer log is cut
 _LOG_TAIL = 64 * 1024  # to its end
 _LAST_LINES = 10
-_TEMPORARY = "pocketbench-"
+_TEMPORARY = "pocketbench-job-"
+_GRACE = 5.0  # seconds for a job to end after its last step has
 _DATA_SHARE = 4  # memory that is reserved and never touched costs nothing; only what no job can mean is refused at once
 
 
@@ -359,15 +361,22 @@ class _Runner:
     # One job
 
     def _start(self, job: list[Step], cores: list[int]) -> _Child:
-        own = {step.id for step in job}
         for step in job:
             part = self.layout.part(step.id)
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(part)
             (part / "output").mkdir(parents=True)
             self.progress.started(step.label)
-        build = self.suite.build
-        guard = self.enforcer.guard(job[0].id[:16], build, cores)
+        guard = self.enforcer.guard(job[0].id[:16], self.suite.build, cores)
         temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
+        try:
+            return self._launch(job, cores, guard, temporary)
+        except BaseException:
+            guard.close()
+            _remove(temporary)
+            raise
+
+    def _launch(self, job: list[Step], cores: list[int], guard: limits.Guard, temporary: Path) -> _Child:
+        own, build = {step.id for step in job}, self.suite.build
         started = time.monotonic()
         first = self.layout.part(job[0].id).absolute()
         inputs = {step.id: self._input_paths(step, own, temporary) for step in job}
@@ -433,18 +442,23 @@ class _Runner:
         root = self.layout.root.absolute()
         hidden = {str(path) for path in (root / "steps", root / "artifacts", *root.glob("store.sqlite*"))}
         for step in job:
-            source = self.sources.get(step.inputs.get("data", ""), "")
-            if step.kind in ("train", "pass", "export") and source and source != _package(step):
-                hidden |= _folder(source)  # it holds the test rows too
+            if self._hides_source(step):
+                hidden |= _folder(self.sources[step.inputs["data"]])
         data_folders = {inputs[step.id]["data"] for step in job if "data" in inputs[step.id]}
         own = [str(self.layout.part(step.id).absolute()) for step in job]
         return dataclasses.asdict(limits.Sandbox(sorted(hidden), sorted(data_folders), [*own, str(temporary)]))
+
+    def _hides_source(self, step: Step) -> bool:
+        """Whether the package of a step's task, which holds the test rows too, is kept from it."""
+        source = self.sources.get(step.inputs.get("data", ""), "")
+        return step.kind in ("train", "pass", "export") and source not in ("", _package(step)) and bool(_folder(source))
 
     def _watch(self, child: _Child) -> None:
         """Notes that a job has gone on to its next step, and ends it when a step takes too much."""
         _bound(child.log)
         self._look(child)
-        if child.stopped:
+        lingers = child.current == len(child.steps) and time.monotonic() - child.since > _GRACE
+        if child.stopped or lingers:
             child.guard.kill(child.process.pid)
 
     def _look(self, child: _Child) -> None:
@@ -499,7 +513,7 @@ class _Runner:
             if result.outcome != "ok":
                 late = child.steps[position + 1 :]
                 for step in late:
-                    shutil.rmtree(self.layout.part(step.id), ignore_errors=True)
+                    _remove(self.layout.part(step.id))
                 return late
         return []
 
@@ -516,7 +530,7 @@ class _Runner:
         if outcome == "ok":
             outcome, reason, facts, arrays = self._accept(step, part, facts)
         if outcome != "ok":
-            shutil.rmtree(part / "output", ignore_errors=True)  # of no use, and it may be what fills the disk
+            _remove(part / "output")  # of no use, and it may be what fills the disk
         part.mkdir(exist_ok=True)  # a plugin may have removed it
         result = StepResult(
             id=step.id,
@@ -531,7 +545,7 @@ class _Runner:
             ingredients=step.ingredients,
         )
         (part / "result.json").write_text(result.to_json(), encoding="utf-8")
-        shutil.rmtree(final, ignore_errors=True)
+        _remove(final)
         part.rename(final)
         self.store.record(result, arrays)
         return result
@@ -541,6 +555,8 @@ class _Runner:
         try:
             if step.kind in ("export", "identity") or step.settings.get("stage") == "artifact":
                 facts = {**facts, "artifact": self._take_artifact(step, part / "output")}
+            elif step.kind in ("train", "pass"):
+                _check_tree(part / "output")
             arrays = _arrays(step, part)
             if step.kind == "evaluate":
                 return self._score(step, facts, arrays)
@@ -580,6 +596,8 @@ class _Runner:
     def _evidence(self, step: Step, observed: Mapping[str, Any]) -> dict[str, Any]:
         build = self.suite.build
         how = dict(sandbox.HOW) if step.kind != "prepare" and sandbox.available() else {}
+        if how and not self._hides_source(step):
+            how["test_data"] += ", but for the task's own package"
         enforced = (
             ("cores", build.cores, self.enforcer.how["cores"]),
             ("seconds", build.seconds, "wall clock of the host"),
@@ -614,7 +632,7 @@ def _kill(child: _Child) -> None:
     child.process.wait()
     child.guard.close()
     os.close(child.pidfd)
-    shutil.rmtree(child.temporary, ignore_errors=True)
+    _remove(child.temporary)
 
 
 def _without_result(child: _Child) -> _Told:
@@ -668,9 +686,26 @@ def _last_lines(log: Path) -> list[str]:
 def _sweep() -> None:
     """Removes temporary folders of hosts that are gone."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*-*"):
-        host = folder.name.removeprefix(_TEMPORARY).split("-")[0]
-        if host.isdecimal() and not Path(f"/proc/{host}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        made = re.fullmatch(rf"{_TEMPORARY}(\d+)-[a-z0-9_]{{8}}", folder.name)
+        if made and not Path(f"/proc/{made[1]}").exists():
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder, also one in which a job took away its owner's right to write."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for place, _, _ in os.walk(folder):
+            with suppress(OSError):
+                os.chmod(place, 0o700)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_tree(folder: Path) -> None:
+    """Raises ValueError for a product that cannot be copied to the job that needs it."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()) or not os.access(path, os.R_OK):
+            raise ValueError(f"{path} is not a regular file or folder that can be read")
 
 
 def _left_behind(folder: Path) -> StepResult | None:
@@ -686,7 +721,9 @@ def _told(part: Path) -> _Told | None:
     path = part / "worker.json"
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return _Told(told["outcome"], told["reason"], told["facts"], told["observed"], path.stat().st_mtime)
+        if told["outcome"] not in get_args(Outcome) or not isinstance(told["observed"]["seconds"], float):
+            return None  # not what the worker writes
+        return _Told(told["outcome"], str(told["reason"]), dict(told["facts"]), told["observed"], path.stat().st_mtime)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -47,6 +47,7 @@ HOSTILE = {
     "upsets": ("ok", ""),
     "edits": ("ok", ""),
     "changes-later": ("ok", ""),
+    "lingers": ("ok", ""),
     "lies": ("ok", ""),
     **(
         {
@@ -71,6 +72,7 @@ HOSTILE = {
 }
 PLACES = {  # reasons that name a path
     "links-artifact": ("invalid", r"links-artifact: .*/output/model\.onnx is not a regular file or folder"),
+    "links": ("invalid", r"links: .*/weights\.npz is not a regular file or folder that can be read"),
     "reads-beside": ("failed", r"inspect: ValidationError: Location of external TensorProto .*"),
 }
 if "cpuset" in HOW["cores"]:

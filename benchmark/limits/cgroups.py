@@ -6,6 +6,7 @@ Groups are made below this process's own, so limits around the host hold too, an
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
@@ -22,11 +23,14 @@ _ENTER = 'for group do shift; [ "$group" = -- ] && break; echo $$ > "$group/cgro
 _PREFIX = "pocketbench-"
 _V1 = ("memory", "cpuset", "pids", "cpuacct")
 _V2 = ("memory", "cpuset", "pids")
+_CHARGE = 4 * 1024**2  # bytes: a refused allocation is not part of the peak, and may be a huge page
 _PATIENCE = 10.0  # seconds for killed processes to go
 
 
-def find(proc: Path = Path("/proc/self")) -> Cgroups | None:
+@functools.cache
+def find() -> Cgroups | None:
     """What this machine lets this process use: version 2, else version 1, else None."""
+    proc = Path("/proc/self")
     for one in (_version_2(proc), _version_1(proc)):
         if one is not None:
             with suppress(OSError):
@@ -53,14 +57,17 @@ class Cgroups:
         pinned = f"{self.name} cpuset" if "cpuset" in self.parents else "affinity"
         return {
             "cores": pinned,
-            "memory": f"{self.name} memory, swap included",
+            "memory": f"{self.name} memory, {'swap included' if self._counts_swap() else 'without swap'}",
             "cpu_seconds": f"{self.name} CPU time, read every 0.1 s",
             "processes": f"{self.name} pids",
         }
 
+    def _counts_swap(self) -> bool:
+        return self.version == 2 or (self.parents["memory"] / "memory.memsw.limit_in_bytes").exists()
+
     def guard(self, job: str, limits: BuildLimits, cores: Sequence[int]) -> Guard:
         name = f"{_PREFIX}{os.getpid()}-{job}"
-        group = _Group(self.version, {controller: parent / name for controller, parent in self.parents.items()})
+        group = _Group(self.version, limits.memory, {controller: parent / name for controller, parent in self.parents.items()})
         try:
             group.make(limits, cores)
         except OSError:
@@ -71,7 +78,10 @@ class Cgroups:
 
 @dataclass(frozen=True)
 class _Group:
+    """``memory``: its limit, in bytes."""
+
     version: int
+    memory: int
     folders: Mapping[str, Path]
 
     @property
@@ -118,15 +128,24 @@ class _Group:
         return Usage(peak, seconds, self._number("pids", "pids.peak"))
 
     def hit(self) -> Limit | None:
-        events = "memory.events" if self.version == 2 else "memory.oom_control"
-        if self._entry("memory", events, "oom_kill"):
+        if self._out_of_memory():
             return "memory"
         return "processes" if self._entry("pids", "pids.events", "max") else None
+
+    def _out_of_memory(self) -> bool:
+        """Whether a process was killed for this group's own limit. A kill is counted here for a limit further up, too."""
+        if self.version == 2:
+            return bool(self._entry("memory", "memory.events", "oom_kill") and self._entry("memory", "memory.events", "oom"))
+        peak = self.usage().memory  # failcnt stays 0 on recent kernels
+        full = peak is None or peak > self.memory - _CHARGE
+        return full and bool(self._entry("memory", "memory.oom_control", "oom_kill"))
 
     def kill(self, leader: int) -> None:
         memory = self.folders["memory"]
         with suppress(OSError):
             (self.folders["pids"] / "pids.max").write_text("0", encoding="ascii")  # nothing forks faster than it is killed
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(leader, signal.SIGKILL)  # it may not have come into the group yet
         deadline = time.monotonic() + _PATIENCE
         while (members := _members(memory)) and time.monotonic() < deadline:
             for pid in members:

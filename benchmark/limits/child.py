@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from benchmark.limits.guard import JOB
@@ -35,6 +36,8 @@ def confine(host: int, file_bytes: int, data_bytes: int | None) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != host:  # the host ended before the call above
         os.kill(os.getpid(), signal.SIGKILL)
+    with suppress(OSError):  # where memory runs out around the host, a job gives way, not the host
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: file_bytes, resource.RLIMIT_DATA: data_bytes}
     for name, value in limits.items():
         if value is not None:

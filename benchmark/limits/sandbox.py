@@ -25,8 +25,8 @@ _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP = 1, 24
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _CLONE_TREE, _EMPTY_SOURCE, _READ_ONLY = 1, 4, 1
-_DROPPED = (12, 16, 17, 18, 19, 21, 22, 24, 25, 27)
-"""CAP_NET_ADMIN, SYS_MODULE, SYS_RAWIO, SYS_CHROOT, SYS_PTRACE, SYS_ADMIN, SYS_BOOT, SYS_RESOURCE, SYS_TIME, MKNOD."""
+_DROPPED = (2, 12, 16, 17, 18, 19, 21, 22, 24, 25, 27)
+"""CAP_DAC_READ_SEARCH, NET_ADMIN, SYS_MODULE, RAWIO, CHROOT, PTRACE, ADMIN, BOOT, RESOURCE, TIME, and MKNOD."""
 HOW = {"network": "network namespace", "test_data": "mount namespace", "other_files": "read-only mounts"}
 """Limit -> what enforces it."""
 
@@ -68,6 +68,8 @@ def enter(sandbox: Sandbox) -> None:
     _mount(libc, "proc", "/proc", 0, kind=b"proc")
     kept = {path: _clone(libc, path) for path in (*sandbox.readable, *sandbox.writable)}
     for path in sandbox.hidden:
+        if not os.path.exists(path):
+            continue  # it lies in one that is hidden already
         if os.path.isdir(path):
             _mount(libc, "tmpfs", path, 0, kind=b"tmpfs")
         else:
@@ -77,6 +79,8 @@ def enter(sandbox: Sandbox) -> None:
     _read_only(libc, _AT_FDCWD, b"/", _AT_RECURSIVE)
     if os.path.isdir("/dev/shm"):  # multiprocessing's semaphores
         _mount(libc, "tmpfs", "/dev/shm", 0, kind=b"tmpfs")
+        for path in kept:
+            os.makedirs(path, exist_ok=True)  # one of them may lie there
     for path, tree in kept.items():
         if path not in sandbox.writable:
             _read_only(libc, tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE)

@@ -52,6 +52,7 @@ def benchmark_compressors() -> list[CompressorSpec]:
             ("changes-later", "ChangesLater", "Lets a process change its output after it has ended."),
             ("writes-outside", "WritesOutside", "Writes beside its output, into the store and into the host's package."),
             ("calls-home", "CallsHome", "Opens a connection."),
+            ("lingers", "Lingers", "Ends well, but for a thread that never does."),
             ("lies", "Lies", "Says that it made the model ten times smaller."),
         )
     ] + [
@@ -283,6 +284,14 @@ class CallsHome:
         import socket
 
         socket.create_connection(("127.0.0.1", int(os.environ["ZOO_PORT"])), timeout=5)
+
+
+class Lingers:
+    def compress(self, context: Context) -> None:
+        import threading
+
+        Changes().compress(context)
+        threading.Thread(target=time.sleep, args=(3600,)).start()
 
 
 class Lies:
