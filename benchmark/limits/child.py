@@ -28,12 +28,16 @@ def child_environment(threads: int, temporary: Path, job: str) -> dict[str, str]
     return environment
 
 
+def die_with_parent() -> None:
+    """The kernel kills this process when its parent ends, however that ends (Linux)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+
+
 def confine(host: int, file_bytes: int, data_bytes: int | None) -> None:
     """Called first thing in a child. The kernel kills it when process ``host`` ends, however that ends; it leaves no core dump,
     writes no file larger than ``file_bytes``, and has at most ``data_bytes`` of private memory, touched or not."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    die_with_parent()
     if os.getppid() != host:  # the host ended before the call above
         os.kill(os.getpid(), signal.SIGKILL)
     with suppress(OSError):  # where memory runs out around the host, a job gives way, not the host

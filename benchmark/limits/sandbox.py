@@ -19,9 +19,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmark.limits.child import die_with_parent
+
 _NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
 _MS_PRIVATE, _MS_REC, _MS_BIND = 1 << 18, 1 << 14, 1 << 12
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP = 1, 24
+_PR_CAPBSET_DROP = 24
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _CLONE_TREE, _EMPTY_SOURCE, _READ_ONLY = 1, 4, 1
@@ -64,7 +66,7 @@ def enter(sandbox: Sandbox) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     _unshare(libc)
     _mount(libc, "none", "/", _MS_REC | _MS_PRIVATE)
-    _fork(libc)
+    _fork()
     _mount(libc, "proc", "/proc", 0, kind=b"proc")
     kept = {path: _clone(libc, path) for path in (*sandbox.readable, *sandbox.writable)}
     for path in sandbox.hidden:
@@ -112,7 +114,7 @@ def _unshare(libc: ctypes.CDLL) -> None:
         Path(f"/proc/self/{name}").write_text(text, encoding="ascii")
 
 
-def _fork(libc: ctypes.CDLL) -> None:
+def _fork() -> None:
     """Goes on in a grandchild. Between it and this process stands the first process of the new process namespace: it collects
     what loses its parent, and when it ends the kernel ends all the others. The first process itself ignores signals, so it
     cannot be the one that works."""
@@ -123,7 +125,7 @@ def _fork(libc: ctypes.CDLL) -> None:
             told = pipe.read()
         _end_as(int(told) if told else signal.SIGKILL)
     os.close(reading)
-    _call(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    die_with_parent()
     worker = os.fork()
     if worker:
         pid, status = os.wait()

@@ -8,70 +8,61 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmark import CompressorSpec, Context, hookimpl
 
+MODEL = {"stage": "model", "backend": "linear", "requires": {"numpy": "numpy"}}
+ON_MODELS = (
+    ("raises", "Raises", "Raises."),
+    ("exits", "Exits", "Ends the process with exit code 0."),
+    ("hangs", "Hangs", "Starts a child that ignores SIGTERM, then hangs."),
+    ("segfaults", "Segfaults", "Kills itself with SIGSEGV."),
+    ("does-nothing", "DoesNothing", "Gives back its input."),
+    ("matches-nothing", "MatchesNothing", "Gives back its input and says that it matched no layer."),
+    ("changes-nothing", "ChangesNothing", "Makes other weights and says that it changed no layer."),
+    ("widens", "Widens", "Lets itself run on every core."),
+    ("nan", "Nan", "Makes every weight NaN."),
+    ("links", "Links", "Gives back links to its input."),
+    ("leaves-nothing", "LeavesNothing", "Writes no file."),
+    ("speaks", "Speaks", "Logs, prints and claims."),
+    ("exits-politely", "ExitsPolitely", "Calls sys.exit(0)."),
+    ("recurses", "Recurses", "Recurses for ever."),
+    ("hogs-suddenly", "HogsSuddenly", "Takes far too much memory at once."),
+    ("hogs-slowly", "HogsSlowly", "Takes ever more memory, in a child."),
+    ("spins", "Spins", "Never ends, and is busy."),
+    ("forks", "Forks", "Starts processes without end."),
+    ("leaves", "Leaves", "Leaves a deaf process in a session of its own, and ends well."),
+    ("prints", "Prints", "Prints 200 MB, then raises."),
+    ("fills", "Fills", "Writes a file without end."),
+    ("upsets", "Upsets", "Changes folder, environment and seeds, then ends well."),
+    ("edits", "Edits", "Ruins its input, then ends well."),
+    ("changes-later", "ChangesLater", "Lets a process change its output after it has ended."),
+    ("writes-outside", "WritesOutside", "Writes into the host's package, the results folder and the home folder."),
+    ("calls-home", "CallsHome", "Opens a connection."),
+    ("lingers", "Lingers", "Ends well, but for a thread that never does."),
+    ("lies", "Lies", "Says that it made the model ten times smaller."),
+)
+ARTIFACT = {"stage": "artifact", "accepts": ("onnx",), "produces": "onnx", "requires": {"onnx": "onnx"}}
+ON_ARTIFACTS = (
+    ("wrong-shape", "WrongShape", "Gives every output twice."),
+    ("wrong-dtype", "WrongDtype", "Gives outputs in double precision."),
+    ("batch-dependent", "BatchDependent", "Takes the mean over the batch from each output."),
+    ("links-artifact", "LinksArtifact", "Gives back a link to its input's file."),
+    ("reads-beside", "ReadsBeside", "Keeps its weights in a file outside the artifact."),
+)
+
 
 @hookimpl
 def benchmark_compressors() -> list[CompressorSpec]:
+    kinds: tuple[tuple[dict[str, Any], tuple[tuple[str, str, str], ...]], ...] = ((MODEL, ON_MODELS), (ARTIFACT, ON_ARTIFACTS))
     return [
-        CompressorSpec(
-            name=name,
-            target=f"pocketbench_hostile:{attribute}",
-            summary=summary,
-            stage="model",
-            backend="linear",
-            requires={"numpy": "numpy"},
-        )
-        for name, attribute, summary in (
-            ("raises", "Raises", "Raises."),
-            ("exits", "Exits", "Ends the process with exit code 0."),
-            ("hangs", "Hangs", "Starts a child that ignores SIGTERM, then hangs."),
-            ("segfaults", "Segfaults", "Kills itself with SIGSEGV."),
-            ("does-nothing", "DoesNothing", "Gives back its input."),
-            ("matches-nothing", "MatchesNothing", "Gives back its input and says that it matched no layer."),
-            ("changes-nothing", "ChangesNothing", "Makes other weights and says that it changed no layer."),
-            ("widens", "Widens", "Lets itself run on every core."),
-            ("nan", "Nan", "Makes every weight NaN."),
-            ("links", "Links", "Gives back links to its input."),
-            ("leaves-nothing", "LeavesNothing", "Writes no file."),
-            ("speaks", "Speaks", "Logs, prints and claims."),
-            ("exits-politely", "ExitsPolitely", "Calls sys.exit(0)."),
-            ("recurses", "Recurses", "Recurses for ever."),
-            ("hogs-suddenly", "HogsSuddenly", "Takes far too much memory at once."),
-            ("hogs-slowly", "HogsSlowly", "Takes ever more memory, in a child."),
-            ("spins", "Spins", "Never ends, and is busy."),
-            ("forks", "Forks", "Starts processes without end."),
-            ("leaves", "Leaves", "Leaves a deaf process in a session of its own, and ends well."),
-            ("prints", "Prints", "Prints 200 MB, then raises."),
-            ("fills", "Fills", "Writes a file without end."),
-            ("upsets", "Upsets", "Changes folder, environment, seeds, threads and cores, then ends well."),
-            ("edits", "Edits", "Ruins its input and the training data, then ends well."),
-            ("changes-later", "ChangesLater", "Lets a process change its output after it has ended."),
-            ("writes-outside", "WritesOutside", "Writes beside its output, into the store and into the host's package."),
-            ("calls-home", "CallsHome", "Opens a connection."),
-            ("lingers", "Lingers", "Ends well, but for a thread that never does."),
-            ("lies", "Lies", "Says that it made the model ten times smaller."),
-        )
-    ] + [
-        CompressorSpec(
-            name=name,
-            target=f"pocketbench_hostile:{attribute}",
-            summary=summary,
-            stage="artifact",
-            accepts=("onnx",),
-            produces="onnx",
-            requires={"onnx": "onnx"},
-        )
-        for name, attribute, summary in (
-            ("wrong-shape", "WrongShape", "Gives every output twice."),
-            ("wrong-dtype", "WrongDtype", "Gives outputs in double precision."),
-            ("batch-dependent", "BatchDependent", "Takes the mean over the batch from each output."),
-            ("links-artifact", "LinksArtifact", "Gives back a link to its input's file."),
-            ("reads-beside", "ReadsBeside", "Keeps its weights in a file outside the artifact."),
-        )
+        CompressorSpec(name=name, target=f"pocketbench_hostile:{attribute}", summary=summary, **kind)
+        for kind, members in kinds
+        for name, attribute, summary in members
     ]
 
 
@@ -300,51 +291,45 @@ class Lies:
         context.report(matched=1, changed=1, size_ratio=10.0)
 
 
-class _OnOnnx:
-    """Loads the model, changes it, saves it."""
+@contextmanager
+def _edited(context: Context) -> Iterator[Any]:
+    """The graph of the input's model, whose last node gives ``raw`` instead of the output; it is saved afterwards."""
+    import onnx
 
+    assert context.input is not None
+    model = onnx.load(context.input / "model.onnx")
+    model.graph.node[-1].output[0] = "raw"
+    yield model.graph
+    onnx.save(model, context.output / "model.onnx")
+
+
+class WrongShape:
     def compress(self, context: Context) -> None:
-        import onnx
-
-        assert context.input is not None
-        model = onnx.load(context.input / "model.onnx")
-        self.change(model.graph)
-        onnx.save(model, context.output / "model.onnx")
-
-    def change(self, graph: Any) -> None:
-        raise NotImplementedError
-
-    def append(self, graph: Any, operator: str, inputs: list[str], **attributes: Any) -> None:
-        """Puts an operator behind the output, which is ``raw`` then."""
         from onnx import helper
 
-        graph.node[-1].output[0] = "raw"
-        graph.node.append(helper.make_node(operator, inputs, ["output"], **attributes))
+        with _edited(context) as graph:
+            graph.node.append(helper.make_node("Concat", ["raw", "raw"], ["output"], axis=1))
+            graph.output[0].type.tensor_type.shape.dim[1].dim_value *= 2
 
 
-class WrongShape(_OnOnnx):
-    def change(self, graph: Any) -> None:
-        self.append(graph, "Concat", ["raw", "raw"], axis=1)
-        graph.output[0].type.tensor_type.shape.dim[1].dim_value *= 2
+class WrongDtype:
+    def compress(self, context: Context) -> None:
+        from onnx import TensorProto, helper
+
+        with _edited(context) as graph:
+            graph.node.append(helper.make_node("Cast", ["raw"], ["output"], to=TensorProto.DOUBLE))
+            graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
 
 
-class WrongDtype(_OnOnnx):
-    def change(self, graph: Any) -> None:
-        from onnx import TensorProto
-
-        self.append(graph, "Cast", ["raw"], to=TensorProto.DOUBLE)
-        graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
-
-
-class BatchDependent(_OnOnnx):
-    def change(self, graph: Any) -> None:
+class BatchDependent:
+    def compress(self, context: Context) -> None:
         import numpy as np
         from onnx import helper, numpy_helper
 
-        graph.initializer.append(numpy_helper.from_array(np.array([0]), "axes"))
-        graph.node.append(helper.make_node("ReduceMean", ["raw", "axes"], ["mean"]))
-        graph.node[-2].output[0] = "raw"
-        graph.node.append(helper.make_node("Sub", ["raw", "mean"], ["output"]))
+        with _edited(context) as graph:
+            graph.initializer.append(numpy_helper.from_array(np.array([0]), "axes"))
+            graph.node.append(helper.make_node("ReduceMean", ["raw", "axes"], ["mean"]))
+            graph.node.append(helper.make_node("Sub", ["raw", "mean"], ["output"]))
 
 
 class LinksArtifact:
