@@ -136,7 +136,7 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
     if ended_well(cell.floor_memory, results):
         row["floor_rss_bytes"] = results[cell.floor_memory].facts.get("rss_bytes")
     if outcome == "ok":
-        row["reason"] = _remarks(cell, results)
+        row["reason"] = _remarks(cell, results, store)
         row["tiers"] = [tier["name"] for tier in suite["tiers"] if fits(row, DeviceTier(**tier))]
     return row
 
@@ -224,14 +224,19 @@ def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
     }
 
 
-def _remarks(cell: Cell, results: Mapping[str, StepResult]) -> str:
-    """Why a score or the MACs are undefined, or over how many of the classes a score is a mean."""
+def _remarks(cell: Cell, results: Mapping[str, StepResult], store: Store) -> str:
+    """Why a score or the MACs are undefined, over how many of the classes a score is a mean, and whether the labels tell rows
+    apart at all: an AUC asks for their order only, and can be high where every label is the same."""
     scores, metric = results[cell.evaluate].facts["scores"], cell.metrics[0]
     reasons = dict(scores["test"]["reasons"])
     if metric in scores["validation"]["reasons"]:
         reasons[f"validation {metric}"] = scores["validation"]["reasons"][metric]
     if reason := results[cell.inspect].facts.get("macs_reason"):
         reasons["macs"] = reason
+    test = scored(cell, store)
+    labels = quality.labels(test.outputs)
+    if len(np.unique(labels)) == 1 < len(np.unique(test.y)):
+        reasons["labels"] = f"all {len(labels)} test rows get {results[cell.prepare].facts['classes'][labels[0]]}"
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 

@@ -78,7 +78,11 @@ class Grid:
         for name, values in outputs.items():
             p = np.array(values, np.float32)
             arrays[f"{name}_test"] = p if p.ndim == 2 else np.stack([1 - p, p], axis=1)
-        facts = {"fingerprint": f"data of {task} {fold}", "rows": {"train": 50, "validation": 4, "test": len(y)}}
+        facts = {
+            "fingerprint": f"data of {task} {fold}",
+            "classes": ["a", "b", "c"],
+            "rows": {"train": 50, "validation": 4, "test": len(y)},
+        }
         return self.step(f"{task} {fold}/prepare", facts, arrays)
 
     def cell(
@@ -331,6 +335,12 @@ def test_an_undefined_score_says_why(grid: Grid) -> None:
     assert row["metrics"] == {"roc_auc": None, "accuracy": 0.7}
     (entry,) = grid.table().entries
     assert (entry.score, entry.interval, entry.deviations) == (None, None, None)
+
+
+def test_a_score_without_two_different_labels_says_so(grid: Grid) -> None:
+    grid.prepare(y=[0, 1] * 5)
+    grid.cell(predicted=[1] * 10, metrics=("accuracy",))
+    assert (grid.row()["score"], grid.row()["reason"]) == (0.5, "labels: all 10 test rows get b")
 
 
 def test_another_undefined_metric_and_a_restricted_one_say_why(grid: Grid) -> None:

@@ -104,6 +104,7 @@ def report(one: Answer, root: Path) -> str:
             f"{title(one.runner_up, one)}, validation {number(one.runner_up.val_score, '.4f')}" if one.runner_up else "none fits"
         )
         lines.append(f"  runner-up  {second}")
+        lines += [f"  note       {' '.join(row['reason'].split())}"] if row["reason"] else []
     if one.rejected:
         lines.append("  smaller, and not chosen:" if one.best else "  what stands against each:")
         lines += [f"    {' '.join(reason(rejected, one).split())}" for rejected in one.rejected]

@@ -69,7 +69,9 @@ def _table(table: Table, suite: Mapping[str, Any], style: Style) -> Section:
     runtimes = len({row["runtime"] for row in rows}) > 1
     parts: list[Part] = [caption + _covered(table, style)]
     parts.append(_grid(table.entries, runtimes, style) if table.entries else style.text("No method has finished all its cells."))
-    parts += filter(None, [_deviations(table, style), _remarks(table.entries, style), _late(table.entries, runtimes, style)])
+    parts += filter(
+        None, [_deviations(table, style), _remarks(table.entries, runtimes, style), _late(table.entries, runtimes, style)]
+    )
     parts += filter(None, [_disputed(table.entries, runtimes, style)])
     if table.baselines:
         scores = ", ".join(f"{name} {score:.3f}" for name, score in sorted(table.baselines.items(), key=lambda item: -item[1]))
@@ -168,10 +170,16 @@ def _deviations(table: Table, style: Style) -> str:
     )
 
 
-def _remarks(entries: Sequence[Entry], style: Style) -> str:
-    """Why scores of ranked rows are undefined, or what they are restricted to; empty where nothing must be said."""
-    reasons = dict.fromkeys(row["reason"] for entry in entries for row in entry.rows if row["reason"])
-    return style.say("Undefined or restricted: {reasons}.", reasons="; ".join(reasons)) if reasons else ""
+def _remarks(entries: Sequence[Entry], runtimes: bool, style: Style) -> str:
+    """Why scores of ranked rows are undefined, or what they are restricted to, and of which methods; empty where nothing must
+    be said."""
+    methods: dict[str, dict[str, None]] = defaultdict(dict)
+    for entry in entries:
+        for row in entry.rows:
+            for reason in filter(None, row["reason"].split("; ")):
+                methods[reason][" ".join(named(row, runtime=runtimes).split())] = None
+    remarks = [reason if len(names) == len(entries) > 1 else f"{', '.join(names)}: {reason}" for reason, names in methods.items()]
+    return style.say("To be noted: {remarks}.", remarks="; ".join(remarks)) if remarks else ""
 
 
 def _late(entries: Sequence[Entry], runtimes: bool, style: Style) -> str:

@@ -153,7 +153,7 @@ def test_names_are_escaped_once_wherever_they_stand(name: str) -> None:
     )
     assert f"{shown}: no limit; none: at most" in notes
     assert f"torch cnn {shown}: artifacts/{'0' * 64}/" in notes
-    assert f"Undefined or restricted: {shown}." in notes
+    assert f"To be noted: torch cnn {shown}: {shown}." in notes
     assert f"jax cnn {shown}, seed 0, fold 0: failed ({shown}); torch: 1 skipped ({shown})" in notes
     assert f"Latency on {shown} by " in read(latex.partition(r"\begin{table*}")[0])
 

@@ -547,8 +547,12 @@ def test_both_deviations_are_ranges_over_methods() -> None:
     )
 
 
-def test_why_ranked_rows_lack_a_score_is_said_once() -> None:
+def test_what_is_to_be_noted_of_ranked_rows_is_said_once_and_of_whom() -> None:
     reason = "roc_auc: all 10 rows are of class 1"
-    entries = [entry(row(recipe=name, reason=reason), score=None, interval=None) for name in ("a", "b")]
-    text = render(table(*entries, entry(row(reason="x_y: mean over 2 of 3 classes"))))
-    assert paragraph(text, "Undefined") == f"Undefined or restricted: {reason}; x_y: mean over 2 of 3 classes."
+    undefined = [entry(row(recipe=name, reason=reason), score=None, interval=None) for name in ("a", "b")]
+    assert paragraph(render(table(*undefined)), "To be noted") == f"To be noted: {reason}."
+    three = [*undefined, entry(row(recipe="c", reason="x_y: mean over 2 of 3 classes; labels: all 10 test rows get p"))]
+    assert paragraph(render(table(*three)), "To be noted") == (
+        f"To be noted: torch cnn a, torch cnn b: {reason}; torch cnn c: x_y: mean over 2 of 3 classes; "
+        "torch cnn c: labels: all 10 test rows get p."
+    )
