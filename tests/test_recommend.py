@@ -195,7 +195,7 @@ def undefine(values: list[Any]) -> list[Any]:
 
 
 def without_scores(lines: list[str]) -> list[str]:
-    return [line for line in lines if not line.startswith("  score ")]
+    return [line for line in lines if not line.startswith(("  score ", "  note "))]  # a note says why the score is undefined
 
 
 def answers(results: Path) -> tuple[list[list[str]], list[str]]:
@@ -243,6 +243,9 @@ def test_no_test_score_is_ever_read(ran: Ran, tmp_path: Path) -> None:
         after = ran()
         assert after != before  # the test score that is printed for the choice is another one
         assert without_scores(after) == without_scores(before)
+        assert [line for line in after if line.startswith("  note ")] == (
+            ["  note       roc_auc: gone"] if how is undefine else []
+        )
         assert answers(results) == table
 
 
