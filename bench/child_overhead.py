@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from benchmark import runner
+from benchmark.folders import Layout
 from benchmark.registry import discover
 from benchmark.store import StepResult
 from benchmark.suite import parse
@@ -85,7 +86,7 @@ def main() -> None:
         recipes = "".join(f'[[recipe]]\npasses = ["rest(n={i})"]\n' for i in range(CELLS))
         text = f'[suite]\nname = "idle"\ntasks = ["german-credit"]\nbackends = ["idle"]\n{recipes}'
         clock = Clock()
-        runner.run(parse(text, "idle"), discover(), runner.Layout(folder / "results"), clock, jobs=1)
+        runner.run(parse(text, "idle"), discover(), Layout(folder / "results"), clock, jobs=1)
     job = statistics.median(clock.jobs)
     print(f"no-op job: {job:.3f} s (median of {len(clock.jobs)}; {min(clock.jobs):.3f} to {max(clock.jobs):.3f})")
     for what, seconds in clock.bare.items():

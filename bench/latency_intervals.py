@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from benchmark import leaderboard, runner
+from benchmark.folders import Layout
 from benchmark.registry import discover
 from benchmark.store import StepResult, open_store
 from benchmark.suite import parse
@@ -53,7 +54,7 @@ def main() -> None:
     ratios: list[float] = []
     intervals: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as name:
-        layout = runner.Layout(Path(name))
+        layout = Layout(Path(name))
         for _ in range(RUNS):
             runner.run(suite, registry, layout, quiet)
             store = open_store(layout.store)

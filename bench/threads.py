@@ -1,11 +1,13 @@
-"""CPU time over wall time of each back end's training and of the runtime, under a budget of one thread and with the pin off.
-
-On one pinned core any number of threads looks like one. The last line is a training that is told to take two."""
+"""CPU time over wall time, and busy threads, of each back end's training and of the runtime under a budget of one thread, with
+the pin off: on one pinned core CPU time tells one thread from many by nothing. The last line is a training that is told to
+take two."""
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import limits, runner
+from benchmark.budget import BuildLimits
+from benchmark.folders import Layout
 from benchmark.registry import discover
 from benchmark.store import StepResult
 from benchmark.suite import parse
@@ -51,8 +55,9 @@ class Quiet:
         """Says nothing."""
 
 
-def again(layout: runner.Layout, result: StepResult, artifact: str, threads: int) -> float:
-    """Runs a finished step once more, alone and on every core; CPU time over wall time."""
+def again(layout: Layout, result: StepResult, threads: int = 1, updates: int = UPDATES) -> tuple[float, int]:
+    """Runs a finished step once more, alone and on every core. CPU time over wall time, and the number of its threads that were
+    busy in half of all looks or more."""
     job_file = layout.step(result.id) / "job.json"
     if not job_file.exists():  # it rode in the job of the step before it
         (job_file,) = (path for path in layout.root.glob("steps/*/job.json") if result.id in path.read_text(encoding="utf-8"))
@@ -60,40 +65,54 @@ def again(layout: runner.Layout, result: StepResult, artifact: str, threads: int
     (step,) = (one for one in job["steps"] if one["id"] == result.id)
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "output").mkdir()
-        step |= {"folder": name, "threads": threads, "seconds": 600}
-        if "artifact" in step["inputs"]:
-            step["inputs"]["artifact"] = str(layout.artifact(artifact).absolute())
+        inputs = {role: str(_found(layout, Path(path))) for role, path in step["inputs"].items()}
+        step |= {"folder": name, "threads": threads, "seconds": 600, "inputs": inputs}
         for given in (step["settings"].get(key) or {} for key in ("training", "params")):
             if "updates" in given:
-                given["updates"] = UPDATES
+                given["updates"] = updates
         job |= {"host": os.getpid(), "sandbox": None, "steps": [step], "started": time.monotonic()}
         (Path(name) / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        start = time.perf_counter()
+        guard = limits.choose("watchdog").guard("threads", BuildLimits(), limits.available_cores())
+        start, before, busy = time.perf_counter(), _cpu_of_children(), list[int]()
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmark.worker", f"{name}/job.json"],
             env=limits.child_environment(threads, Path(name), "threads"),
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
+        while process.poll() is None:
+            guard.watch(process.pid)
+            busy.append(guard.runnable())
+            time.sleep(0.02)
+        ratio = (_cpu_of_children() - before) / (time.perf_counter() - start)
         told = json.loads((Path(name) / "worker.json").read_text(encoding="utf-8"))
-        if status or told["outcome"] != "ok":
+        if process.returncode or told["outcome"] != "ok":
             raise RuntimeError(f"{result.label}: {told}")
-        return (usage.ru_utime + usage.ru_stime) / wall
+        return ratio, statistics.median_low(busy)
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _found(layout: Layout, path: Path) -> Path:
+    """An input of a finished step; a copy of it, which has gone since, bore the name's beginning."""
+    kept = [*layout.root.glob(f"artifacts/{path.name}*"), *layout.root.glob(f"steps/{path.name}*/output")]
+    return path if path.exists() else kept[0].absolute()
 
 
 def main() -> None:
     """Prints the ratios."""
     quiet = Quiet()
     with tempfile.TemporaryDirectory() as name:
-        layout = runner.Layout(Path(name))
+        layout = Layout(Path(name))
         runner.run(parse(SUITE, "threads"), discover(), layout, quiet)
-        artifacts = {one.label.partition(": ")[0]: one.facts["artifact"] for one in quiet.results if one.kind == "export"}
         for result in quiet.results:
             if result.kind in ("train", "evaluate"):
-                artifact = artifacts[result.label.partition(": ")[0]]
-                print(f"{result.label}: CPU time / wall {again(layout, result, artifact, 1):.2f}", flush=True)
+                ratio, busy = again(layout, result)
+                print(f"{result.label}: CPU time / wall {ratio:.2f}, busy threads {busy}", flush=True)
         (torch,) = (one for one in quiet.results if one.kind == "train" and " torch " in one.label)
-        print(f"{torch.label}, told to take 2 threads: CPU time / wall {again(layout, torch, '', 2):.2f}")
+        ratio, busy = again(layout, torch, 2)
+        print(f"{torch.label}, told to take 2 threads: CPU time / wall {ratio:.2f}, busy threads {busy}")
 
 
 if __name__ == "__main__":

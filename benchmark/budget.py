@@ -57,7 +57,7 @@ def format_seconds(seconds: float) -> str:
 class BuildLimits:
     """What one step may use, with every process it starts. Part of every build step's id. ``seconds``: wall time;
     ``cpu_seconds``: over all cores, None for cores × seconds; ``memory`` in bytes, swap included; ``processes``: with threads;
-    ``file_bytes``: of any one file."""
+    ``file_bytes``: of all files that it writes."""
 
     cores: int = 1
     memory: int = 1024**3

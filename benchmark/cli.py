@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
     from rich.progress import TaskID
 
+    from benchmark.folders import Layout
     from benchmark.plan import Plan
-    from benchmark.runner import Ended, Layout, Progress
+    from benchmark.runner import Ended, Progress
     from benchmark.store import StepResult
     from benchmark.suite import Suite
 
@@ -137,11 +138,12 @@ def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Path
 
 def _run(options: argparse.Namespace, registry: Registry) -> int:
     from benchmark import runner
+    from benchmark.folders import Layout
 
     suite, folder = _suite(options, registry)
     if options.dry_run:
         return _dry_run(suite, registry, folder)
-    layout = runner.Layout(folder)
+    layout = Layout(folder)
     with _progress() as progress:
         ended = runner.run(
             suite,
@@ -218,12 +220,12 @@ def _quantity(option: str, parse: Callable[[str], Number], text: str | None) -> 
 
 
 def _explain(options: argparse.Namespace, registry: Registry) -> int:
-    from benchmark import runner
     from benchmark.explain import explain
+    from benchmark.folders import Layout
     from benchmark.store import open_store
 
     suite, folder = _suite(options, registry)
-    layout = runner.Layout(folder)
+    layout = Layout(folder)
     whole, _, finished = _planned(suite, registry, layout)
     cells = [cell for cell in whole.cells if options.cell in cell.label]
     if not cells:
@@ -239,10 +241,10 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
 
 
 def _dry_run(suite: Suite, registry: Registry, folder: Path) -> int:
-    from benchmark import runner
+    from benchmark.folders import Layout
     from benchmark.plan import judge
 
-    whole, known, finished = _planned(suite, registry, runner.Layout(folder))
+    whole, known, finished = _planned(suite, registry, Layout(folder))
     for cell in whole.cells:
         steps = cell.steps()
         missing = [id_ for id_ in steps if id_ not in finished]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
@@ -33,8 +34,9 @@ COLUMNS = (
     *("artifact_bytes", "size_ratio", "deflate_bytes", "dtypes", "parameters", "nonzero_parameters", "macs"),
     *_ON_DEVICE,
     *("latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_ratio", "latency_ratio_low", "latency_ratio_high"),
-    *("floor_us", "first_call_ms", "load_ms", "rss_bytes", "floor_rss_bytes"),
-    *("build_seconds", "total_build_seconds", "compile_seconds", "updates", "threads_observed", "noisy", "tiers", "limits"),
+    *("floor_us", "first_call_ms", "load_ms", "warm_up_calls", "rss_bytes", "floor_rss_bytes"),
+    *("build_seconds", "total_build_seconds", "compile_seconds", "updates", "threads_observed"),
+    *("noisy", "disturbances", "tiers", "limits"),
     "host_class",
     *(
         "claims",
@@ -53,7 +55,11 @@ COLUMNS = (
 CLAIM_MARGIN = 0.05
 """A plugin's claim further than this share from what was measured is flagged."""
 NOISY = 0.2
-"""A row is ``noisy`` when the medians of its rounds spread by more than this share of the smallest."""
+"""A row is ``noisy`` when the medians of its rounds spread by more than this share of the smallest, ..."""
+WAITING = 0.05
+"""... or when a measuring process that was ready waited for its core for more than this share of the time."""
+PROVENANCE = ("versions", "python", "cpu_model", "threads", "seed", "data_fingerprint", "finished_utc")
+"""A row that lacks any of these is not shown as a result (case M-14 of what users met: numbers nobody can repeat)."""
 CONTROL = "narrow"
 """The pass that trains a smaller network from scratch, for as many updates as a reference and a pass's fine-tuning together: what
 compressing must beat."""
@@ -131,12 +137,15 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
         row |= _scores(cell, results, store)
     if cell.latency and all(ended_well(id_, results) for id_ in cell.latency):
         row |= _latencies(cell, results, store)
+    row["threads_observed"] = max(filter(None, _threads(cell, results)), default=None)
     if ended_well(cell.memory, results):
         row["rss_bytes"] = results[cell.memory].facts["rss_bytes"]
     if ended_well(cell.floor_memory, results):
         row["floor_rss_bytes"] = results[cell.floor_memory].facts.get("rss_bytes")
     if outcome == "ok":
-        row["reason"] = _remarks(cell, results, store)
+        row["reason"] = "; ".join(f"{name}: {remark}" for name, remark in _remarks(cell, results, store).items())
+        if missing := [name for name in PROVENANCE if row[name] in (None, "", {})]:
+            return row | {"outcome": "invalid", "reason": f"it does not say where it comes from: no {', '.join(missing)}"}
         row["tiers"] = [tier["name"] for tier in suite["tiers"] if fits(row, DeviceTier(**tier))]
     return row
 
@@ -157,6 +166,13 @@ def _built(cell: Cell, results: Mapping[str, StepResult]) -> Row:
         "limits": _limits(chain),
         "claims": _claims(cell, results),
     }
+
+
+def _threads(cell: Cell, results: Mapping[str, StepResult]) -> Iterator[int | None]:
+    """The busy threads that were seen in each step in which the cell's own back end, passes and runtime ran."""
+    for id_ in (*(id_ for _, id_ in cell.chain), cell.evaluate, *cell.latency):
+        if id_ in results and "threads" in results[id_].limits:
+            yield results[id_].limits["threads"]["observed"]
 
 
 def _limits(chain: Iterable[StepResult]) -> Row:
@@ -224,9 +240,10 @@ def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
     }
 
 
-def _remarks(cell: Cell, results: Mapping[str, StepResult], store: Store) -> str:
-    """Why a score or the MACs are undefined, over how many of the classes a score is a mean, and whether the labels tell rows
-    apart at all: an AUC asks for their order only, and can be high where every label is the same."""
+def _remarks(cell: Cell, results: Mapping[str, StepResult], store: Store) -> dict[str, str]:
+    """What has to be said of a row that ended well, by what it is about: why a score or the MACs are undefined; over how many
+    classes a score is a mean; and whether the labels tell rows apart at all (an AUC asks for their order only, and can be high
+    where every label is the same)."""
     scores, metric = results[cell.evaluate].facts["scores"], cell.metrics[0]
     reasons = dict(scores["test"]["reasons"])
     if metric in scores["validation"]["reasons"]:
@@ -237,7 +254,7 @@ def _remarks(cell: Cell, results: Mapping[str, StepResult], store: Store) -> str
     labels = quality.labels(test.outputs)
     if len(np.unique(labels)) == 1 < len(np.unique(test.y)):
         reasons["labels"] = f"all {len(labels)} test rows get {results[cell.prepare].facts['classes'][labels[0]]}"
-    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    return reasons
 
 
 def scored(cell: Cell, store: Store) -> Scored:
@@ -249,11 +266,15 @@ def scored(cell: Cell, store: Store) -> Scored:
 def _latencies(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
     samples = _samples(cell.latency, "artifact", store) / 1e3  # (processes, rounds, calls), µs
     medians = np.median(samples, axis=2)
+    disturbances = _disturbances([results[id_].facts.get("disturbances", {}) for id_ in cell.latency])
+    waiting = disturbances.get("waiting_seconds", 0.0) > WAITING * disturbances.get("seconds", 0.0)
     row: Row = {
         "latency_p50_us": statistics.percentile_or_none(samples, 0.5),
         "latency_p90_us": statistics.percentile_or_none(samples, 0.9),
         "latency_p99_us": statistics.percentile_or_none(samples, 0.99),
-        "noisy": bool(medians.max() > (1 + NOISY) * medians.min()),
+        "noisy": bool(medians.max() > (1 + NOISY) * medians.min()) or waiting,
+        "disturbances": disturbances,
+        "warm_up_calls": max(results[id_].facts["artifact_warm_up_calls"] for id_ in cell.latency),
         "first_call_ms": _median_fact(cell.latency, "artifact_first_call_ns", results) / 1e6,
         "load_ms": _median_fact(cell.latency, "artifact_load_ns", results) / 1e6,
     }
@@ -265,6 +286,11 @@ def _latencies(cell: Cell, results: Mapping[str, StepResult], store: Store) -> R
     elif cell.reference_evaluate:  # the runtime does load the reference, and this is it
         row["latency_ratio"] = 1.0
     return row
+
+
+def _disturbances(processes: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The sum over measuring processes of what each of them knows."""
+    return {name: sum(one[name] for one in processes) for name in processes[0] if all(name in one for one in processes)}
 
 
 def _samples(ids: Sequence[str], role: str, store: Store) -> NDArray[Any]:
@@ -282,8 +308,10 @@ def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> 
         for name, version in one.facts["versions"].items():
             versions[name].add(version)
     last = max(steps, key=lambda one: one.finished_utc, default=None)
-    host = next((results[id_].ingredients["host_class"] for id_ in (cell.evaluate, *cell.latency) if id_ in results), None)
-    machine = store.meta(f"host_class:{host}") if host else {}
+    host = next((results[id_].ingredients.get("host_class") for id_ in (cell.evaluate, *cell.latency) if id_ in results), None)
+    machine: Mapping[str, Any] = {}
+    with suppress(KeyError):
+        machine = store.meta(f"host_class:{host}")
     return {
         "host_class": host,
         "cpu_model": machine.get("cpu_model"),

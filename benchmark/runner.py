@@ -7,30 +7,29 @@ is finished is on disk before the next job starts, so Ctrl-C or ``kill -9`` lose
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import importlib.util
 import json
 import os
-import re
 import selectors
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, get_args
 
-from benchmark import data, limits
+from benchmark import data, folders, limits
 from benchmark.budget import format_bytes
 from benchmark.data import Prepared
 from benchmark.errors import UserError, of_the_disk, one_line
+from benchmark.folders import Layout
 from benchmark.limits import sandbox
 from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, judge, measure_digest, plan, plan_preparation
 from benchmark.registry import Registry
@@ -44,10 +43,7 @@ if TYPE_CHECKING:
     """Outcome, reason, facts and arrays of a step."""
 
 _POLL = 0.1  # seconds between looks at a job: whether it has gone on to its next step, and what it has used
-_LOG_BYTES = 1024**2  # a longer log is cut
-_LOG_TAIL = 64 * 1024  # to its end
-_LAST_LINES = 10
-_TEMPORARY = "pocketbench-job-"
+_LOOKS = 5  # fewer looks at a step tell nothing of its threads
 _GRACE = 5.0  # seconds for a job to end after its last step has
 _DATA_SHARE = 4  # memory that is reserved and never touched costs nothing; only what no job can mean is refused at once
 
@@ -66,45 +62,6 @@ class Progress(Protocol):
 
     def blocked(self, steps: int) -> None:
         """A stage is over, and so many of its steps could not run, since one that they need did not end well."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The files of a results folder."""
-
-    root: Path
-
-    @property
-    def store(self) -> Path:
-        return self.root / "store.sqlite"
-
-    def step(self, id_: str) -> Path:
-        return self.root / "steps" / id_
-
-    def part(self, id_: str) -> Path:
-        """Where a step works; renamed to :meth:`step` when it has ended."""
-        return self.root / "steps" / f"{id_}.part"
-
-    def artifact(self, digest: str) -> Path:
-        return self.root / "artifacts" / digest
-
-
-@contextmanager
-def locked(layout: Layout) -> Iterator[None]:
-    """Creates the results folder and holds it for this process; raises UserError where that is not possible. The kernel drops
-    the lock with the process, however it ends."""
-    try:
-        for folder in ("steps", "artifacts"):
-            (layout.root / folder).mkdir(parents=True, exist_ok=True)
-        lock = (layout.root / "lock").open("w")
-    except OSError as error:
-        raise UserError(f"results folder {layout.root}: {error.strerror}") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"results folder {layout.root}: another run is using it") from None
-        yield
 
 
 @dataclass(frozen=True)
@@ -134,7 +91,7 @@ def run(
     if require_enforced and not sandbox.available():
         raise UserError(f"--require-enforced: nothing here enforces {', '.join(sandbox.HOW)}: the kernel refuses namespaces")
     most = len(limits.available_cores()) // suite.build.cores
-    with locked(layout):
+    with folders.locked(layout):
         store = open_store(layout.store)
         try:
             runner = _Runner(suite, layout, store, progress, fresh, min(jobs or most, most), enforcer)
@@ -170,28 +127,9 @@ def _reusable(layout: Layout, store: Store, steps: Iterable[Step], reused: Mappi
     for step in steps:
         result = known.get(step.id)
         made_from = [id_ for role, id_ in step.inputs.items() if role != "data"]
-        if result and result.outcome in REUSABLE and all(id_ in found for id_ in made_from) and _is_there(layout, result):
+        if result and result.outcome in REUSABLE and all(id_ in found for id_ in made_from) and folders.is_there(layout, result):
             found[step.id] = result
     return found
-
-
-def _is_there(layout: Layout, result: StepResult) -> bool:
-    """Whether what the step made is still on disk, an artifact with the very bytes."""
-    folder, digest = layout.step(result.id), result.facts.get("artifact")
-    if digest:
-        return _holds(layout.artifact(digest), digest)
-    if result.outcome == "ok" and result.kind in ("prepare", "train", "pass"):
-        return (folder / "output").is_dir()
-    return folder.exists()
-
-
-def _holds(artifact: Path, digest: str) -> bool:
-    from benchmark.measure import size
-
-    try:
-        return size.artifact_digest(artifact) == digest
-    except (OSError, ValueError):
-        return False
 
 
 def prepared_folds(
@@ -213,8 +151,10 @@ def machine() -> Machine:
 
 @dataclass
 class _Child:
-    """A running job. ``current``: index of the step it is at, since ``since`` (monotonic seconds). ``usages``: what it had used
-    when each earlier step ended. ``stopped``: outcome and reason of the step for which it was ended."""
+    """A running job. ``given``: bytes of its files when it began. ``current``: index of the step it is at, since ``since``
+    (monotonic seconds). ``usages``: what it had used when each earlier step ended. ``written``: the most bytes that it has added
+    to its files. ``busy``: for each look the step it was at and how many of its threads were busy. ``stopped``: outcome and
+    reason of the step for which it was ended."""
 
     process: subprocess.Popen[bytes]
     pidfd: int
@@ -223,20 +163,25 @@ class _Child:
     guard: limits.Guard
     log: Path
     temporary: Path
+    given: int
     since: float
     current: int = 0
     usages: list[limits.Usage] = field(default_factory=list)
+    written: int = 0
+    busy: list[tuple[int, int]] = field(default_factory=list)
     stopped: tuple[Outcome, str] | None = None
 
 
 @dataclass(frozen=True)
 class _Told:
-    """What is known of a step that has ended. ``observed``: by limit. ``ended``: seconds since 1970."""
+    """What is known of a step that has ended. ``observed``, ``how``: limit -> what was seen, and what enforced it. ``ended``:
+    seconds since 1970."""
 
     outcome: Outcome
     reason: str
     facts: dict[str, Any]
     observed: Mapping[str, Any]
+    how: Mapping[str, str]
     ended: float
 
 
@@ -257,7 +202,7 @@ class _Runner:
 
     def run(self, registry: Registry) -> Ended:
         self.provenance = {"git_commit": _git_commit(), "python": sys.version.split()[0]}
-        _sweep()
+        folders.sweep()
         here = limits.host_class()
         self.store.set_meta(f"host_class:{here.id}", dataclasses.asdict(here))
         preparation = plan_preparation(self.suite, registry)
@@ -341,17 +286,19 @@ class _Runner:
             if step.id in known and known[step.id].outcome in REUSABLE:
                 continue
             folder, part = self.layout.step(step.id), self.layout.part(step.id)
-            if (result := _left_behind(folder)) and result.outcome in REUSABLE:
+            if (result := folders.left_behind(folder)) and result.outcome in REUSABLE:
                 self.store.record(result, _arrays(step, folder) if result.outcome == "ok" else {})
             elif (told := _told(part)) and told.outcome in REUSABLE:
                 self._conclude(step, told)
 
     def _next_job(self, waiting: Mapping[str, Step]) -> list[Step] | None:
-        """The first waiting step that can start, and the steps that ride in its job."""
+        """The first waiting step that can start, and the steps that ride in its job: of several runtimes' evaluations only one,
+        since none is to find what another has done to the process or to the artifact."""
         for step in waiting.values():
             if self._ready(step, set()):
                 riders = [one for one in waiting.values() if one.rides == step.id and self._ready(one, {step.id})]
-                return [step, *riders]
+                others = [one for one in riders if one.kind == "evaluate"][1:]
+                return [step, *(one for one in riders if one not in others)]
         return None
 
     def _ready(self, step: Step, with_: set[str]) -> bool:
@@ -363,16 +310,16 @@ class _Runner:
     def _start(self, job: list[Step], cores: list[int]) -> _Child:
         for step in job:
             part = self.layout.part(step.id)
-            _remove(part)
+            folders.remove(part)
             (part / "output").mkdir(parents=True)
             self.progress.started(step.label)
         guard = self.enforcer.guard(job[0].id[:16], self.suite.build, cores)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
+        temporary = Path(tempfile.mkdtemp(prefix=f"{folders.TEMPORARY}{os.getpid()}-"))
         try:
             return self._launch(job, cores, guard, temporary)
         except BaseException:
             guard.close()
-            _remove(temporary)
+            folders.remove(temporary)
             raise
 
     def _launch(self, job: list[Step], cores: list[int], guard: limits.Guard, temporary: Path) -> _Child:
@@ -396,11 +343,13 @@ class _Runner:
                     "settings": step.settings,
                     "threads": self.suite.build.cores,
                     "seconds": self.suite.build.seconds,
+                    "how": self._how(step),
                 }
                 for step in job
             ],
         }
         (first / "job.json").write_text(json.dumps(description, allow_nan=False), encoding="utf-8")
+        given = self._bytes_of(job, temporary)
         with (first / "log.txt").open("ab") as log, limits.pinned(cores):
             process = subprocess.Popen(
                 [*guard.launcher, sys.executable, "-m", "benchmark.worker", str(first / "job.json")],
@@ -411,7 +360,11 @@ class _Runner:
                 start_new_session=True,  # a signal from the terminal reaches the host alone
             )
         pidfd = os.pidfd_open(process.pid)
-        return _Child(process, pidfd, job, cores, guard, first / "log.txt", temporary, started)
+        return _Child(process, pidfd, job, cores, guard, first / "log.txt", temporary, given, started)
+
+    def _bytes_of(self, job: Sequence[Step], temporary: Path) -> int:
+        """What the folders in which a job may write hold."""
+        return sum(map(folders.bytes_of, (temporary, *(self.layout.part(step.id) for step in job))))
 
     def _input_paths(self, step: Step, own: set[str], temporary: Path) -> dict[str, str]:
         """Role -> folder. But for the data, which is large, a job gets copies: it can spoil nothing that another one reads, and a
@@ -455,7 +408,7 @@ class _Runner:
 
     def _watch(self, child: _Child) -> None:
         """Notes that a job has gone on to its next step, and ends it when a step takes too much."""
-        _bound(child.log)
+        folders.bound(child.log)
         self._look(child)
         lingers = child.current == len(child.steps) and time.monotonic() - child.since > _GRACE
         if child.stopped or lingers:
@@ -465,11 +418,13 @@ class _Runner:
         """A limit that was hit is laid to the step that was running at the look before, though it may have ended since: a pass
         whose child was killed for memory may go on as if nothing had happened."""
         child.guard.watch(child.process.pid)
+        child.written = max(child.written, self._bytes_of(child.steps, child.temporary) - child.given)
         if child.stopped is None:
             child.stopped = self._hit(child)
         if child.stopped is None:
             self._go_on(child)
             child.stopped = self._late(child) if child.current < len(child.steps) else None
+        child.busy.append((child.current, child.guard.runnable()))
 
     def _go_on(self, child: _Child) -> None:
         while child.current < len(child.steps) and (self.layout.part(child.steps[child.current].id) / "worker.json").exists():
@@ -484,6 +439,8 @@ class _Runner:
             return "out_of_memory", f"it needed more than {format_bytes(build.memory)} ({self.enforcer.how['memory']})"
         if hit == "processes":
             return "failed", f"it had more than {build.processes} processes and threads ({self.enforcer.how['processes']})"
+        if child.written > build.file_bytes:
+            return "failed", f"it wrote more than {format_bytes(build.file_bytes)} into its folders"
         return None
 
     def _late(self, child: _Child) -> tuple[Outcome, str] | None:
@@ -501,19 +458,19 @@ class _Runner:
         blamed = min(child.current, len(child.steps) - 1)
         child.usages.append(child.guard.usage())
         _kill(child)
-        _bound(child.log)
+        folders.bound(child.log)
         for position, step in enumerate(child.steps):
             told = _told(self.layout.part(step.id))
             if told is None or (child.stopped and position == blamed):
                 told = _without_result(child)
-            result = self._conclude(step, _with_usage(told, child.usages, position))
+            result = self._conclude(step, dataclasses.replace(_with_usage(told, child, position), how=self._how(step)))
             self.results[step.id] = result
             self.steps_run += 1
             self.progress.finished(result)
             if result.outcome != "ok":
                 late = child.steps[position + 1 :]
                 for step in late:
-                    _remove(self.layout.part(step.id))
+                    folders.remove(self.layout.part(step.id))
                 return late
         return []
 
@@ -522,7 +479,7 @@ class _Runner:
         part, final = self.layout.part(step.id), self.layout.step(step.id)
         outcome, reason, facts, arrays = told.outcome, told.reason, told.facts, dict[str, Any]()
         if outcome not in ("ok", "skipped"):
-            facts = {**facts, "last_lines": _last_lines(part / "log.txt")}
+            facts = {**facts, "last_lines": folders.last_lines(part / "log.txt")}
         if told.observed["seconds"] > self.suite.build.seconds and outcome == "ok":
             outcome, reason = "timeout", f"ended after {told.observed['seconds']:.1f} s of {self.suite.build.seconds:g}"
         if (told.observed.get("cores") or 0) > self.suite.build.cores and outcome == "ok":
@@ -530,7 +487,7 @@ class _Runner:
         if outcome == "ok":
             outcome, reason, facts, arrays = self._accept(step, part, facts)
         if outcome != "ok":
-            _remove(part / "output")  # of no use, and it may be what fills the disk
+            folders.remove(part / "output")  # of no use, and it may be what fills the disk
         part.mkdir(exist_ok=True)  # a plugin may have removed it
         result = StepResult(
             id=step.id,
@@ -541,11 +498,11 @@ class _Runner:
             seconds=told.observed["seconds"],
             finished_utc=datetime.fromtimestamp(told.ended, UTC).isoformat(timespec="seconds"),
             facts={**facts, "versions": dict(step.versions), **self.provenance},
-            limits=self._evidence(step, told.observed),
+            limits=self._evidence(told),
             ingredients=step.ingredients,
         )
         (part / "result.json").write_text(result.to_json(), encoding="utf-8")
-        _remove(final)
+        folders.remove(final)
         part.rename(final)
         self.store.record(result, arrays)
         return result
@@ -556,7 +513,7 @@ class _Runner:
             if step.kind in ("export", "identity") or step.settings.get("stage") == "artifact":
                 facts = {**facts, "artifact": self._take_artifact(step, part / "output")}
             elif step.kind in ("train", "pass"):
-                _check_tree(part / "output")
+                folders.check_tree(part / "output")
             arrays = _arrays(step, part)
             if step.kind == "evaluate":
                 return self._score(step, facts, arrays)
@@ -571,7 +528,7 @@ class _Runner:
             return None
         digest = size.artifact_digest(output)
         final = self.layout.artifact(digest)
-        if _holds(final, digest):
+        if folders.holds(final, digest):
             shutil.rmtree(output)
         else:
             shutil.rmtree(final, ignore_errors=True)  # there may be one that somebody has changed
@@ -593,21 +550,35 @@ class _Runner:
         reason = outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"])
         return ("invalid" if reason else "ok"), reason, facts, arrays
 
-    def _evidence(self, step: Step, observed: Mapping[str, Any]) -> dict[str, Any]:
+    def _how(self, step: Step) -> dict[str, str]:
+        """Limit -> what enforces it for a step."""
+        inside = dict(sandbox.HOW) if step.kind != "prepare" and sandbox.available() else {}
+        if inside and not self._hides_source(step):
+            inside["test_data"] += ", but for the task's own package"
+        return {
+            **self.enforcer.how,
+            "seconds": "wall clock of the host",
+            "file_bytes": "rlimit for one file, all together looked at every 0.1 s",
+            "threads": "counted every 0.1 s; what holds them is cores",
+            **{name: inside.get(name, "not enforced here") for name in sandbox.HOW},
+        }
+
+    def _evidence(self, told: _Told) -> dict[str, Any]:
         build = self.suite.build
-        how = dict(sandbox.HOW) if step.kind != "prepare" and sandbox.available() else {}
-        if how and not self._hides_source(step):
-            how["test_data"] += ", but for the task's own package"
-        enforced = (
-            ("cores", build.cores, self.enforcer.how["cores"]),
-            ("seconds", build.seconds, "wall clock of the host"),
-            ("cpu_seconds", build.cpu, self.enforcer.how["cpu_seconds"]),
-            ("memory", build.memory, self.enforcer.how["memory"]),
-            ("processes", build.processes, self.enforcer.how["processes"]),
-            ("file_bytes", build.file_bytes, "rlimit"),
-            *((name, "none", how.get(name, "not enforced here")) for name in sandbox.HOW),
-        )
-        return {name: {"limit": limit, "mechanism": how, "observed": observed.get(name)} for name, limit, how in enforced}
+        allowed: dict[str, Any] = {
+            "cores": build.cores,
+            "threads": build.cores,
+            "seconds": build.seconds,
+            "cpu_seconds": build.cpu,
+            "memory": build.memory,
+            "processes": build.processes,
+            "file_bytes": build.file_bytes,
+            **dict.fromkeys(sandbox.HOW, "none"),
+        }
+        return {
+            name: {"limit": limit, "mechanism": told.how.get(name, "not known"), "observed": told.observed.get(name)}
+            for name, limit in allowed.items()
+        }
 
 
 def _is_built(step: Step) -> bool:
@@ -632,7 +603,7 @@ def _kill(child: _Child) -> None:
     child.process.wait()
     child.guard.close()
     os.close(child.pidfd)
-    _remove(child.temporary)
+    folders.remove(child.temporary)
 
 
 def _without_result(child: _Child) -> _Told:
@@ -645,15 +616,21 @@ def _without_result(child: _Child) -> _Told:
     elif code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         outcome, reason = "crashed", f"killed by {name}"
-    return _Told(outcome, reason, {}, {"seconds": time.monotonic() - child.since}, time.time())
+    return _Told(outcome, reason, {}, {"seconds": time.monotonic() - child.since}, {}, time.time())
 
 
-def _with_usage(told: _Told, usages: Sequence[limits.Usage], position: int) -> _Told:
-    """Adds what the job with all its processes had used when its step at this position ended: memory and processes since the job
-    began, CPU time of the step alone."""
-    usage = usages[min(position, len(usages) - 1)]
-    seen = {"memory": max(usage.memory or 0, told.observed.get("memory") or 0) or None, "processes": usage.processes}
-    seen["cpu_seconds"] = _spent(usage, usages[:position][-1:])
+def _with_usage(told: _Told, child: _Child, position: int) -> _Told:
+    """Adds what the job with all its processes had used when its step at this position ended: memory, processes and files since
+    the job began, CPU time and busy threads of the step alone."""
+    usage = child.usages[min(position, len(child.usages) - 1)]
+    busy = [threads for step, threads in child.busy if step == position]
+    seen: dict[str, Any] = {
+        "memory": max(usage.memory or 0, told.observed.get("memory") or 0) or None,
+        "processes": usage.processes,
+        "cpu_seconds": _spent(usage, child.usages[:position][-1:]),
+        "threads": statistics.median_low(busy) if len(busy) >= _LOOKS else None,
+        "file_bytes": child.written,
+    }
     return dataclasses.replace(told, observed={**told.observed, **seen})
 
 
@@ -663,59 +640,6 @@ def _spent(now: limits.Usage, before: Sequence[limits.Usage]) -> float | None:
     return None if now.cpu_seconds is None or earlier is None else now.cpu_seconds - earlier
 
 
-def _bound(log: Path) -> None:
-    """Cuts a log that has grown too long to its end. The job goes on writing behind that, since it appends."""
-    with suppress(OSError):
-        if log.stat().st_size > _LOG_BYTES:
-            with log.open("rb+") as file:
-                file.seek(-_LOG_TAIL, os.SEEK_END)
-                tail = file.read(_LOG_TAIL)
-                file.truncate(0)
-                file.seek(0)
-                file.write(b"[the beginning was cut]\n" + tail)
-
-
-def _last_lines(log: Path) -> list[str]:
-    """What a job that did not end well said last."""
-    with suppress(OSError), log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _LOG_TAIL))
-        return [one_line(line.decode("utf-8", "replace")) for line in file.read(_LOG_TAIL).splitlines()[-_LAST_LINES:]]
-    return []
-
-
-def _sweep() -> None:
-    """Removes temporary folders of hosts that are gone."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*-*"):
-        made = re.fullmatch(rf"{_TEMPORARY}(\d+)-[a-z0-9_]{{8}}", folder.name)
-        if made and not Path(f"/proc/{made[1]}").exists():
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Removes a folder, also one in which a job took away its owner's right to write."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        for place, _, _ in os.walk(folder):
-            with suppress(OSError):
-                os.chmod(place, 0o700)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_tree(folder: Path) -> None:
-    """Raises ValueError for a product that cannot be copied to the job that needs it."""
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()) or not os.access(path, os.R_OK):
-            raise ValueError(f"{path} is not a regular file or folder that can be read")
-
-
-def _left_behind(folder: Path) -> StepResult | None:
-    """The result in the folder of an ended step; None where there is none, or one that a power cut damaged."""
-    try:
-        return StepResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 def _told(part: Path) -> _Told | None:
     """What the worker told of the step that works in this folder; None where it has not come to the end."""
     path = part / "worker.json"
@@ -723,7 +647,8 @@ def _told(part: Path) -> _Told | None:
         told = json.loads(path.read_text(encoding="utf-8"))
         if told["outcome"] not in get_args(Outcome) or not isinstance(told["observed"]["seconds"], float):
             return None  # not what the worker writes
-        return _Told(told["outcome"], str(told["reason"]), dict(told["facts"]), told["observed"], path.stat().st_mtime)
+        facts, how = dict(told["facts"]), dict(told["how"])
+        return _Told(told["outcome"], str(told["reason"]), facts, told["observed"], how, path.stat().st_mtime)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from benchmark import limits
 from benchmark.errors import NotApplicable, UserError, described, one_line
+from benchmark.limits import observe
 from benchmark.measure import memory
 
 _SAVING_SHARE = 0.1  # of the time limit, kept for saving what was trained
@@ -54,7 +55,7 @@ def main(job_file: str) -> int:
             result.update(outcome="failed", reason=described(error))
         now = time.monotonic()
         observed = {"seconds": now - started, "memory": memory.peak_memory(), "cores": len(os.sched_getaffinity(0))}
-        result.update(observed=observed)
+        result.update(observed=observed, how=step["how"])
         _tell(folder, result)
         if result["outcome"] != "ok":
             break  # the rest of the job needs what this step did not make
@@ -253,7 +254,9 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
     _leave_checkout()
     for role, predictor in predictors.items():
         facts[f"{role}_warm_up_calls"] = latency.warm_up(predictor, rows)
+    before = observe.disturbances()
     samples: dict[str, Any] = latency.sample(predictors, rows, settings["rounds"], settings["calls"], settings["process"])
+    facts["disturbances"] = observe.since(before, observe.disturbances())
     np.savez(folder / "arrays.npz", **samples)
     return facts
 

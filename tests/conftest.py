@@ -153,7 +153,9 @@ def command(tmp_path: Path) -> Run:
     return run
 
 
-VARYING = re.compile(r".*_us|.*_ms|.*_seconds|latency_ratio.*|.*rss_bytes|noisy|threads_observed|tiers|finished_utc")
+VARYING = re.compile(
+    r".*_us|.*_ms|.*_seconds|latency_ratio.*|.*rss_bytes|noisy|warm_up_calls|disturbances|threads_observed|tiers|finished_utc"
+)
 """Columns that no two runs share: measured times and memory, and what follows from them."""
 
 

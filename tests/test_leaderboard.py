@@ -34,6 +34,7 @@ SUITE: dict[str, Any] = {
     "measure": {"processes": 2, "rounds": 2, "calls": 50},
     "tiers": [],
 }
+MACHINE = {"cpu_model": "Some CPU", "cpu_flags": ["avx", "fma"], "cores": 2, "memory_gib": 8}
 FACTS = {"versions": {"pocketbench": "0.1.0"}, "git_commit": "c1", "python": "3.11.7"}
 
 
@@ -164,14 +165,25 @@ class Grid:
         arrays = {"test": test, "validation": validation}
         self.step(cell.evaluate, {"scores": scores}, arrays, ingredients={"host_class": "abc"})
 
-    def timed(self, id_: str, first: int = 3_000_000, load: int = 5_000_000, **roles: NDArray[np.int64] | None) -> None:
+    def timed(
+        self,
+        id_: str,
+        first: int = 3_000_000,
+        load: int = 5_000_000,
+        warm_up: int = 40,
+        disturbances: Mapping[str, float] | None = None,
+        **roles: NDArray[np.int64] | None,
+    ) -> None:
         """A latency step as the runner records it."""
         arrays = {role: samples for role, samples in {"floor": timings(1, 1), **roles}.items() if samples is not None}
-        facts = {f"{role}_{name}_ns": value for role in arrays for name, value in (("load", load), ("first_call", first))}
+        facts: dict[str, Any] = {
+            f"{role}_{name}_ns": value for role in arrays for name, value in (("load", load), ("first_call", first))
+        }
+        facts |= {"artifact_warm_up_calls": warm_up, "disturbances": {"seconds": 2.0, **(disturbances or {})}}
         self.step(id_, facts, arrays, ingredients={"host_class": "abc"})
 
     def rows(self, **suite: Any) -> list[Row]:
-        self.store.set_meta("host_class:abc", {"cpu_model": "Some CPU", "cpu_flags": ["avx", "fma"], "cores": 2, "memory_gib": 8})
+        self.store.set_meta("host_class:abc", MACHINE)
         self.store.replace_grid({**SUITE, **suite}, (dataclasses.asdict(cell) for cell in self.cells))
         return leaderboard.rows(self.store)
 
@@ -388,7 +400,7 @@ def test_latencies(grid: Grid) -> None:
     # 1, 2, ... 100 µs in the two rounds of each process: 200 samples, in which every value is there twice.
     ramp = np.arange(1, 101).reshape(50, 2).T * 1000
     for place, id_ in enumerate(cell.latency):
-        roles = {"artifact": ramp, "anchor": timings(50, 50), "floor": timings(2.5, 4.5)}
+        roles: Any = {"artifact": ramp, "anchor": timings(50, 50), "floor": timings(2.5, 4.5)}
         grid.timed(id_, first=(3 + place) * 1_000_000, load=(5 + 3 * place) * 1_000_000, **roles)
     row = grid.row()
     assert row["latency_p50_us"] == pytest.approx(50.5)
@@ -443,6 +455,37 @@ def test_noisy_rows(rounds: Sequence[tuple[float, float]], noisy: bool, grid: Gr
     for id_, medians in zip(grid.cell().latency, rounds, strict=True):
         grid.timed(id_, artifact=timings(*medians))
     assert grid.row()["noisy"] is noisy
+
+
+@pytest.mark.parametrize(("waiting", "noisy"), [((0.1, 0.1), False), ((0.3, 0.0), True)])
+def test_what_disturbed_the_processes_is_summed_and_waiting_makes_a_row_noisy(
+    waiting: Sequence[float], noisy: bool, grid: Grid
+) -> None:
+    for id_, seconds, swapped in zip(grid.cell().latency, waiting, (7, 0), strict=True):
+        seen = {"waiting_seconds": seconds, "swapped_pages": swapped, "quota_throttled": 1}
+        grid.timed(id_, artifact=timings(10, 10), warm_up=40 + swapped, disturbances=seen)
+    row = grid.row()
+    assert row["noisy"] is noisy  # of 4 seconds 5 %
+    total = {"seconds": 4.0, "waiting_seconds": pytest.approx(sum(waiting)), "swapped_pages": 7, "quota_throttled": 2}
+    assert row["disturbances"] == total
+    assert row["warm_up_calls"] == 47
+
+
+def test_what_only_one_process_knows_is_not_summed(grid: Grid) -> None:
+    first, second = grid.cell().latency
+    grid.timed(first, artifact=timings(10, 10), disturbances={"steal_seconds": 1.0})
+    grid.timed(second, artifact=timings(10, 10))
+    assert grid.row()["disturbances"] == {"seconds": 4.0}
+
+
+def test_busy_threads_are_the_most_of_the_cells_own_steps(grid: Grid) -> None:
+    cell = grid.cell("prune")
+    assert grid.row()["threads_observed"] is None
+    (_, train), (_, pruned), _ = cell.chain
+    for id_, threads in ((train, 1), (pruned, 3), (cell.memory, 9)):
+        facts = grid.store.results([id_])[id_].facts
+        grid.step(id_, facts, limits={"threads": {"limit": 1, "mechanism": "counted", "observed": threads}})
+    assert grid.row()["threads_observed"] == 3
 
 
 def test_a_few_slow_calls_are_no_noise(grid: Grid) -> None:
@@ -589,6 +632,28 @@ def test_provenance(grid: Grid) -> None:
     assert row["git_commit"] == "a1 b2 c1"
 
 
+@pytest.mark.parametrize(("name", "nothing"), [("versions", {}), ("python", ""), ("cpu_model", "")])
+def test_a_row_that_does_not_say_where_it_comes_from_is_no_result(
+    name: str, nothing: Any, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:  # case M-14
+    monkeypatch.setitem(FACTS, name, nothing)
+    monkeypatch.setitem(MACHINE, name, nothing)
+    grid.cell()
+    row = grid.row()
+    assert (row["outcome"], row["reason"]) == ("invalid", f"it does not say where it comes from: no {name}")
+    table = grid.table()
+    assert (table.entries, [one["recipe"] for one in table.others]) == ((), ["reference"])
+
+
+def test_a_machine_that_the_store_does_not_know_is_no_provenance(grid: Grid) -> None:  # case M-14
+    cell = grid.cell()
+    for id_ in (cell.evaluate, *cell.latency):
+        grid.store._connection.execute(  # as if the line had been deleted
+            "UPDATE steps SET ingredients = replace(ingredients, 'abc', 'gone') WHERE id = ?", (id_,)
+        )
+    assert grid.row()["reason"] == "it does not say where it comes from: no cpu_model"
+
+
 def test_outside_a_checkout_there_is_no_commit(grid: Grid) -> None:
     cell = grid.cell()
     for id_, result in grid.store.results(cell.steps()).items():
@@ -596,7 +661,9 @@ def test_outside_a_checkout_there_is_no_commit(grid: Grid) -> None:
         if id_ not in (cell.prepare, *cell.latency):
             grid.step(id_, {**result.facts, "git_commit": ""}, arrays, ingredients=result.ingredients)
     assert grid.row()["git_commit"] == "c1"
-    grid.cells[-1] = dataclasses.replace(cell, latency=(), prepare=grid.step("digits 9/prepare", {"git_commit": ""}, PREPARED))
+    grid.cells[-1] = dataclasses.replace(
+        cell, latency=(), prepare=grid.step("digits 9/prepare", {"git_commit": "", "fingerprint": "f"}, PREPARED)
+    )
     row = grid.row()
     assert (row["outcome"], row["git_commit"]) == ("ok", None)
 

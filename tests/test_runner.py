@@ -24,6 +24,7 @@ import benchmark
 from benchmark import limits
 from benchmark.limits import sandbox
 from benchmark.limits.guard import mechanisms
+from benchmark.measure import size
 
 Rows = Callable[[Path], list[dict[str, str]]]
 Stable = Callable[[Path], list[dict[str, object]]]
@@ -43,7 +44,9 @@ HOSTILE = {
     "forks": ("failed", f"forks: it had more than 100 processes and threads ({HOW['processes']})"),
     "leaves": ("ok", ""),
     "prints": ("failed", "prints: RuntimeError: it has said everything"),
-    "fills": ("failed", "fills: OSError: [Errno 27] File too large"),
+    "fills": ("failed", "fills: it wrote more than 150 MB into its folders"),
+    "scatters": ("failed", "scatters: it wrote more than 150 MB into its folders"),
+    "takes-two-threads": ("ok", ""),
     "upsets": ("ok", ""),
     "edits": ("ok", ""),
     "changes-later": ("ok", ""),
@@ -150,6 +153,8 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
     for name, (outcome, pattern) in PLACES.items():
         assert by_recipe[name]["outcome"] == outcome
         assert re.fullmatch(pattern, by_recipe[name]["reason"])
+    assert by_recipe["takes-two-threads"]["threads_observed"] == "2"
+    assert {row["threads_observed"] for row in by_recipe.values()} <= {"", "1", "2"}
     assert not processes_of(crowded)
     assert max(log.stat().st_size for log in crowded.glob("steps/*/log.txt")) <= 2**20
     assert not list(temporary.iterdir())
@@ -161,16 +166,38 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
     assert [row for row in stable(crowded) if row["recipe"] not in {*HOSTILE, *PLACES}] == good
 
 
+def test_a_runtime_that_ruins_what_it_loads_or_knows_a_dummy_input_gains_nothing(
+    tmp_path: Path, command: Command, site: Site, rows: Rows
+) -> None:
+    results = tmp_path / "results"
+    file = suite(tmp_path / "suite.toml", GOOD[:1])
+    text = file.read_text(encoding="utf-8")
+    runtimes = 'runtimes = ["onnxruntime", "ruins", "sleeps-on-real-rows"]\n[budget.build]'
+    file.write_text(text.replace("[budget.build]", runtimes), encoding="utf-8")
+    run = command("--suite", str(file), "--results", str(results), path=[site("linear", "hostile")])
+    assert run.returncode == 0, run.stderr
+    found = rows(results)
+    assert {(row["outcome"], row["reason"]) for row in found} == {("ok", "")}
+    by_recipe: dict[str, set[tuple[str, ...]]] = {}
+    for row in found:
+        by_recipe.setdefault(row["recipe"], set()).add((row["score"], row["artifact"], row["artifact_bytes"]))
+    assert [len(same) for same in by_recipe.values()] == [1, 1]
+    for folder in (results / "artifacts").iterdir():
+        assert size.artifact_digest(folder) == folder.name
+    assert all((float(row["latency_p50_us"]) > 2000) == (row["runtime"] == "sleeps-on-real-rows") for row in found)
+
+
 FORCED = """
 import json, sys
 from pathlib import Path
 from benchmark import runner
+from benchmark.folders import Layout
 from benchmark.cli import _Lines
 from benchmark.registry import discover
 from benchmark.suite import load
 
 suite, results, mechanism = sys.argv[1:]
-layout = runner.Layout(Path(results))
+layout = Layout(Path(results))
 ended = runner.run(load(suite), discover(), layout, _Lines(), mechanism=mechanism)
 print(json.dumps({cell.recipe: (outcome, reason) for cell, outcome, reason in ended.cells}))
 """
@@ -418,6 +445,23 @@ def test_a_training_outlives_the_export_that_was_running_in_its_job(
     assert not list(results.glob("steps/*.part"))
     assert query(results, "SELECT count(*) FROM steps WHERE id = ?", train) == [1]
     assert stable(results) == before
+
+
+def test_a_step_that_is_found_later_keeps_what_enforced_its_limits(tmp_path: Path, command: Command, site: Site) -> None:
+    results, again = run_small(tmp_path, command, site)
+    again()
+    (train,) = ids(results, "train")
+    part = results / "steps" / f"{train}.part"
+    (results / "steps" / train).rename(part)
+    query(results, "DELETE FROM steps WHERE id = ?", train)
+    (part / "result.json").unlink()
+    told = json.loads((part / "worker.json").read_text(encoding="utf-8"))
+    told["how"]["memory"] = "what there was then"
+    (part / "worker.json").write_text(json.dumps(told), encoding="utf-8")
+    assert again() == 0
+    (evidence,) = query(results, "SELECT limits FROM steps WHERE id = ?", train)
+    assert json.loads(evidence)["memory"]["mechanism"] == "what there was then"
+    assert json.loads(evidence)["cores"]["mechanism"] == HOW["cores"]
 
 
 def test_a_step_that_took_too_long_is_no_result(tmp_path: Path, command: Command, site: Site) -> None:

@@ -281,7 +281,7 @@ def test_training_and_provenance_columns(by_cell: Cells, store: Store) -> None:
         if cell.backend == "jax":
             assert float(row["compile_seconds"]) > 0
         limits = json.loads(row["limits"])
-        assert set(limits) == {"cores", "seconds", "cpu_seconds", "memory", "processes", "file_bytes", *sandbox.HOW}
+        assert set(limits) == {*("cores", "threads", "seconds", "cpu_seconds", "memory", "processes", "file_bytes"), *sandbox.HOW}
         how = choose().how
         assert {name: limits[name]["mechanism"] for name in how} == how
         expected = sandbox.HOW if sandbox.available() else dict.fromkeys(sandbox.HOW, "not enforced here")

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.budget import BuildLimits
+from benchmark.limits.groups import own_groups
 from benchmark.limits.guard import Guard, Limit, Usage
+from benchmark.limits.observe import runnable_threads
 
 _ENTER = 'for group do shift; [ "$group" = -- ] && break; echo $$ > "$group/cgroup.procs" || exit 125; done; exec "$@"'
 """Puts the shell into each group up to ``--`` and becomes the command: in the group before its first instruction."""
@@ -30,8 +32,8 @@ _PATIENCE = 10.0  # seconds for killed processes to go
 @functools.cache
 def find() -> Cgroups | None:
     """What this machine lets this process use: version 2, else version 1, else None."""
-    proc = Path("/proc/self")
-    for one in (_version_2(proc), _version_1(proc)):
+    process = Path("/proc/self")
+    for one in (_version_2(process), _version_1(process)):
         if one is not None:
             with suppress(OSError):
                 _sweep(one.parents.values())
@@ -116,6 +118,9 @@ class _Group:
 
     def watch(self, leader: int) -> None:
         """Nothing to do: the kernel watches."""
+
+    def runnable(self) -> int:
+        return runnable_threads(_members(self.folders["memory"]))
 
     def usage(self) -> Usage:
         if self.version == 2:
@@ -208,17 +213,15 @@ def _sweep(parents: Collection[Path]) -> None:
 # Where groups can be made
 
 
-def _version_1(proc: Path) -> Cgroups | None:
-    mounts, own = _mounts(proc, "cgroup"), _own(proc)
-    found = {one: _below(mounts[one], own[one]) for one in _V1 if one in mounts and one in own}
+def _version_1(process: Path) -> Cgroups | None:
+    found = {name: folder for name, folder in own_groups(process, "cgroup").items() if name in _V1}
     return Cgroups(1, found) if {"memory", "pids", "cpuacct"} <= set(found) else None
 
 
-def _version_2(proc: Path) -> Cgroups | None:
-    mounts, own = _mounts(proc, "cgroup2"), _own(proc)
-    if "" not in mounts or "" not in own:
+def _version_2(process: Path) -> Cgroups | None:
+    folder = own_groups(process, "cgroup2").get("")
+    if folder is None:
         return None
-    folder = _below(mounts[""], own[""])
     try:
         offered = set((folder / "cgroup.controllers").read_text(encoding="ascii").split()) & set(_V2)
         enabled = (folder / "cgroup.subtree_control").read_text(encoding="ascii").split()
@@ -231,30 +234,3 @@ def _version_2(proc: Path) -> Cgroups | None:
     except OSError:
         return None
     return Cgroups(2, dict.fromkeys(sorted(offered), folder)) if {"memory", "pids"} <= offered else None
-
-
-def _mounts(proc: Path, kind: str) -> dict[str, tuple[str, Path]]:
-    """Controller (empty in version 2) -> the part of its hierarchy that is mounted, and where."""
-    found: dict[str, tuple[str, Path]] = {}
-    for line in (proc / "mountinfo").read_text(encoding="utf-8").splitlines():
-        left, _, right = line.partition(" - ")
-        type_, _, options = right.split(" ", 2)
-        if type_ == kind:
-            root, mounted = left.split()[3:5]
-            for controller in options.split(",") if kind == "cgroup" else [""]:
-                found.setdefault(controller, (root, Path(mounted)))
-    return found
-
-
-def _own(proc: Path) -> dict[str, str]:
-    """Controller (empty in version 2) -> the path of this process's group in its hierarchy."""
-    found = {}
-    for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines():
-        _, controllers, path = line.split(":", 2)
-        found.update(dict.fromkeys(controllers.split(","), path))
-    return found
-
-
-def _below(mount: tuple[str, Path], path: str) -> Path:
-    root, mounted = mount
-    return mounted / path.removeprefix(root).lstrip("/") if root != "/" else mounted / path.lstrip("/")

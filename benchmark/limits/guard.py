@@ -34,6 +34,9 @@ class Guard(Protocol):
     def watch(self, leader: int) -> None:
         """Called about ten times a second with the pid of the job's first process."""
 
+    def runnable(self) -> int:
+        """How many threads of the job, as far as it is known from the last look, run or are ready to run just now."""
+
     def usage(self) -> Usage:
         """What the job has used."""
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from benchmark.budget import BuildLimits
 from benchmark.limits.guard import JOB, Guard, Limit, Usage
+from benchmark.limits.observe import runnable_threads
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE = 10.0  # seconds for killed processes to go
@@ -77,6 +78,9 @@ class _Tree:
             return self.mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:
             return False
+
+    def runnable(self) -> int:
+        return runnable_threads(self.members)
 
     def usage(self) -> Usage:
         return Usage(self.memory, sum(self.ticks.values()) / _TICKS, self.processes)

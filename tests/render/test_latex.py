@@ -46,6 +46,7 @@ def row(**values: Any) -> Row:
         "latency_p90_us": 35.0,
         "tiers": ["S_1"],
         "noisy": True,
+        "threads": 1,
         "latency_p50_us": 30.0,
     }
     return {**dict.fromkeys(COLUMNS), **full, **values}

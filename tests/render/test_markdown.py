@@ -58,6 +58,7 @@ def row(**values: Any) -> Row:
         "limits": {"memory": {"limit": 1, "mechanism": "a test", "observed": 1}},
         "rss_bytes": 46_500_000,
         "noisy": False,
+        "threads": 1,
         "tiers": ["S"],
         "cpu_model": "Some CPU @ 2.20GHz",
     }
@@ -556,3 +557,10 @@ def test_what_is_to_be_noted_of_ranked_rows_is_said_once_and_of_whom() -> None:
         f"To be noted: torch cnn a, torch cnn b: {reason}; torch cnn c: x_y: mean over 2 of 3 classes; "
         "torch cnn c: labels: all 10 test rows get p."
     )
+
+
+def test_methods_with_too_many_busy_threads_are_named() -> None:
+    quiet = render(table(entry(row(threads_observed=1)), entry(row(recipe="b", threads_observed=None))))
+    assert "busy" not in quiet
+    crowded = render(table(entry(row(recipe="a", threads_observed=1), row(recipe="a", threads_observed=3, seed=1)), entry(row())))
+    assert paragraph(crowded, "More threads") == "More threads busy than allowed, all on the cores allowed: torch cnn a (3 of 1)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -11,9 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmark import CompressorSpec, Context, hookimpl
+from benchmark import CompressorSpec, Context, RuntimeSpec, hookimpl
 
 MODEL = {"stage": "model", "backend": "linear", "requires": {"numpy": "numpy"}}
 ON_MODELS = (
@@ -38,6 +39,8 @@ ON_MODELS = (
     ("leaves", "Leaves", "Leaves a deaf process in a session of its own, and ends well."),
     ("prints", "Prints", "Prints 200 MB, then raises."),
     ("fills", "Fills", "Writes a file without end."),
+    ("scatters", "Scatters", "Writes small files without end."),
+    ("takes-two-threads", "TakesTwoThreads", "Works in two threads where one is allowed."),
     ("upsets", "Upsets", "Changes folder, environment and seeds, then ends well."),
     ("edits", "Edits", "Ruins its input, then ends well."),
     ("changes-later", "ChangesLater", "Lets a process change its output after it has ended."),
@@ -63,6 +66,18 @@ def benchmark_compressors() -> list[CompressorSpec]:
         CompressorSpec(name=name, target=f"pocketbench_hostile:{attribute}", summary=summary, **kind)
         for kind, members in kinds
         for name, attribute, summary in members
+    ]
+
+
+@hookimpl
+def benchmark_runtimes() -> list[RuntimeSpec]:
+    requires = {"onnxruntime": "onnxruntime"}
+    return [
+        RuntimeSpec(name=name, target=f"pocketbench_hostile:{attribute}", summary=summary, formats=("onnx",), requires=requires)
+        for name, attribute, summary in (
+            ("sleeps-on-real-rows", "Sleeps", "Is quick with zeros."),
+            ("ruins", "Ruins", "Ruins the artifact that it is given, after it has loaded it."),
+        )
     ]
 
 
@@ -217,6 +232,26 @@ class Fills:
                 file.write(bytes(1_000_000))
 
 
+class Scatters:
+    def compress(self, context: Context) -> None:
+        for number in itertools.count():
+            (context.output / str(number)).write_bytes(bytes(1_000_000))
+
+
+class TakesTwoThreads:
+    def compress(self, context: Context) -> None:
+        import hashlib  # it lets go of the interpreter's lock
+        import threading
+
+        Changes().compress(context)
+        work = bytes(50_000_000)
+        threads = [threading.Thread(target=lambda: [hashlib.sha256(work) for _ in range(40)]) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
 class Upsets:
     def compress(self, context: Context) -> None:
         import numpy as np
@@ -353,3 +388,39 @@ class ReadsBeside:
                 if entry.key == "location":
                     entry.value = str(beside)
         (context.output / "model.onnx").write_bytes(moved.SerializeToString())
+
+
+class Sleeps:
+    def load(self, folder: Path, threads: int) -> Any:
+        return Sleeping(_session(folder))
+
+
+class Sleeping(NamedTuple):
+    session: Any
+
+    def predict(self, x: Any) -> Any:
+        if x.any():
+            time.sleep(0.002)
+        return self.session.run(None, {self.session.get_inputs()[0].name: x})[0]
+
+
+class Ruins:
+    def load(self, folder: Path, threads: int) -> Any:
+        session = _session(folder)
+        for path in folder.iterdir():
+            os.chmod(path, 0o600)
+            path.write_bytes(b"ruined")
+        return Plain(session)
+
+
+class Plain(NamedTuple):
+    session: Any
+
+    def predict(self, x: Any) -> Any:
+        return self.session.run(None, {self.session.get_inputs()[0].name: x})[0]
+
+
+def _session(folder: Path) -> Any:
+    import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+
+    return onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])

@@ -1,0 +1,145 @@
+"""The files of a run: where they lie in a results folder, whether they are still what they were, and how to get rid of them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import UserError, one_line
+from benchmark.measure import size
+from benchmark.store import StepResult
+
+TEMPORARY = "pocketbench-job-"
+"""How names of jobs' temporary folders begin; the number of their host follows."""
+_LOG_BYTES = 1024**2  # a longer log is cut
+_LOG_TAIL = 64 * 1024  # to its end
+_LAST_LINES = 10
+_BLOCK = 4096  # bytes that the smallest file takes
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a results folder."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store.sqlite"
+
+    def step(self, id_: str) -> Path:
+        return self.root / "steps" / id_
+
+    def part(self, id_: str) -> Path:
+        """Where a step works; renamed to :meth:`step` when it has ended."""
+        return self.root / "steps" / f"{id_}.part"
+
+    def artifact(self, digest: str) -> Path:
+        return self.root / "artifacts" / digest
+
+
+@contextmanager
+def locked(layout: Layout) -> Iterator[None]:
+    """Creates the results folder and holds it for this process; raises UserError where that is not possible. The kernel drops
+    the lock with the process, however it ends."""
+    try:
+        for folder in ("steps", "artifacts"):
+            (layout.root / folder).mkdir(parents=True, exist_ok=True)
+        lock = (layout.root / "lock").open("w")
+    except OSError as error:
+        raise UserError(f"results folder {layout.root}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"results folder {layout.root}: another run is using it") from None
+        yield
+
+
+def is_there(layout: Layout, result: StepResult) -> bool:
+    """Whether what the step made is still on disk, an artifact with the very bytes."""
+    folder, digest = layout.step(result.id), result.facts.get("artifact")
+    if digest:
+        return holds(layout.artifact(digest), digest)
+    if result.outcome == "ok" and result.kind in ("prepare", "train", "pass"):
+        return (folder / "output").is_dir()
+    return folder.exists()
+
+
+def holds(artifact: Path, digest: str) -> bool:
+    """Whether an artifact's folder has the very bytes that its name says."""
+    try:
+        return size.artifact_digest(artifact) == digest
+    except (OSError, ValueError):
+        return False
+
+
+def bytes_of(folder: Path) -> int:
+    """Bytes of what lies in a folder: files, and folders and links too, each at least a block."""
+    total = 0
+    for place, within, files in os.walk(folder):
+        for name in (*within, *files):
+            with suppress(OSError):  # it has just gone
+                total += max(os.lstat(os.path.join(place, name)).st_size, _BLOCK)
+    return total
+
+
+def bound(log: Path) -> None:
+    """Cuts a log that has grown too long to its end. The job goes on writing behind that, since it appends."""
+    with suppress(OSError):
+        if log.stat().st_size > _LOG_BYTES:
+            with log.open("rb+") as file:
+                file.seek(-_LOG_TAIL, os.SEEK_END)
+                tail = file.read(_LOG_TAIL)
+                file.truncate(0)
+                file.seek(0)
+                file.write(b"[the beginning was cut]\n" + tail)
+
+
+def last_lines(log: Path) -> list[str]:
+    """What a job that did not end well said last."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _LOG_TAIL))
+        return [one_line(line.decode("utf-8", "replace")) for line in file.read(_LOG_TAIL).splitlines()[-_LAST_LINES:]]
+    return []
+
+
+def sweep() -> None:
+    """Removes temporary folders of hosts that are gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*-*"):
+        made = re.fullmatch(rf"{TEMPORARY}(\d+)-[a-z0-9_]{{8}}", folder.name)
+        if made and not Path(f"/proc/{made[1]}").exists():
+            remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder, also one in which a job took away its owner's right to write."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for place, _, _ in os.walk(folder):
+            with suppress(OSError):
+                os.chmod(place, 0o700)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_tree(folder: Path) -> None:
+    """Raises ValueError for a product that cannot be copied to the job that needs it."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()) or not os.access(path, os.R_OK):
+            raise ValueError(f"{path} is not a regular file or folder that can be read")
+
+
+def left_behind(folder: Path) -> StepResult | None:
+    """The result in the folder of an ended step; None where there is none, or one that a power cut damaged."""
+    try:
+        return StepResult(**json.loads((folder / "result.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
