@@ -482,6 +482,8 @@ class _Runner:
             facts = {**facts, "last_lines": folders.last_lines(part / "log.txt")}
         if told.observed["seconds"] > self.suite.build.seconds and outcome == "ok":
             outcome, reason = "timeout", f"ended after {told.observed['seconds']:.1f} s of {self.suite.build.seconds:g}"
+        if (peak := told.observed.get("memory") or 0) > self.suite.build.memory and outcome == "ok":
+            outcome, reason = "out_of_memory", f"its memory came to {peak:,} bytes of {self.suite.build.memory:,}"
         if (told.observed.get("cores") or 0) > self.suite.build.cores and outcome == "ok":
             outcome, reason = "invalid", f"it gave itself {told.observed['cores']} cores, {self.suite.build.cores} are allowed"
         if outcome == "ok":

@@ -55,7 +55,7 @@ class MeasureOptions:
 
     processes: int = 3
     rounds: int = 3
-    calls: int = 100
+    calls: int = 300
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,26 @@ def test_each_mechanism_ends_what_breaks_a_limit(tmp_path: Path, site: Site, nam
     assert not processes_of(tmp_path / "results")
 
 
+HOLDING = """
+held = bytearray(b"x") * 700_000_000
+"""
+
+
+@pytest.mark.parametrize("name", sorted(mechanisms()))
+def test_what_the_host_holds_is_no_part_of_a_jobs_memory(tmp_path: Path, site: Site, name: str) -> None:  # case M-08
+    file = suite(tmp_path / "suite.toml", GOOD[:1], budget='memory = "300 MB"')
+    run = subprocess.run(
+        [sys.executable, "-c", HOLDING + FORCED, str(file), str(tmp_path / "results"), name],
+        env={**os.environ, "PYTHONPATH": str(site("linear"))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {outcome for outcome, _ in json.loads(run.stdout.splitlines()[-1]).values()} == {"ok"}
+    evidence = map(json.loads, query(tmp_path / "results", "SELECT limits FROM steps"))
+    assert max(one["memory"]["observed"] for one in evidence) < 300_000_000
+
+
 def test_last_lines_curve_and_claims_are_kept(tmp_path: Path, command: Command, site: Site, rows: Rows) -> None:
     results = tmp_path / "results"
     file = suite(tmp_path / "suite.toml", ['"speaks"'])
@@ -464,7 +484,17 @@ def test_a_step_that_is_found_later_keeps_what_enforced_its_limits(tmp_path: Pat
     assert json.loads(evidence)["cores"]["mechanism"] == HOW["cores"]
 
 
-def test_a_step_that_took_too_long_is_no_result(tmp_path: Path, command: Command, site: Site) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("seconds", 61.0, "ended after 61.0 s of 60"),
+        ("memory", 2**30 + 1, "its memory came to 1,073,741,825 bytes of 1,073,741,824"),
+        ("cores", 2, "it gave itself 2 cores, 1 are allowed"),
+    ],
+)
+def test_a_step_that_was_seen_to_take_too_much_is_no_result(
+    tmp_path: Path, command: Command, site: Site, name: str, value: float, reason: str
+) -> None:
     results, again = run_small(tmp_path, command, site)
     again()
     (train,) = ids(results, "train")
@@ -473,10 +503,13 @@ def test_a_step_that_took_too_long_is_no_result(tmp_path: Path, command: Command
     query(results, "DELETE FROM steps WHERE id = ?", train)
     (part / "result.json").unlink()
     told = json.loads((part / "worker.json").read_text(encoding="utf-8"))
-    told["observed"]["seconds"] = 61.0
+    told["observed"][name] = value
     (part / "worker.json").write_text(json.dumps(told), encoding="utf-8")
+    # What is found is recorded as what it is, and then run again.
+    query(results, "CREATE TABLE seen (id TEXT, reason TEXT)")
+    query(results, "CREATE TRIGGER see AFTER INSERT ON steps BEGIN INSERT INTO seen VALUES (NEW.id, NEW.reason); END")
     assert again() >= 1
-    assert query(results, "SELECT seconds < 60 FROM steps WHERE id = ?", train) == [1]
+    assert query(results, "SELECT reason FROM seen WHERE id = ?", train) == [reason, ""]
 
 
 def test_what_was_made_from_a_lost_product_is_made_again(tmp_path: Path, command: Command, site: Site, stable: Stable) -> None:

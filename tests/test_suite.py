@@ -44,7 +44,7 @@ def test_defaults() -> None:
         training={},
         build=BuildLimits(cores=1, memory=1024**3, seconds=60.0),
         tiers=(),
-        measure=MeasureOptions(processes=3, rounds=3, calls=100),
+        measure=MeasureOptions(processes=3, rounds=3, calls=300),
     )
 
 
@@ -561,7 +561,7 @@ latency_p90 = "1.5 ms"
 [measure]
 processes = 3
 rounds = 3
-calls = 100
+calls = 300
 
 [[recipe]]
 passes = ["x(a=16, b=true)", "y"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmark.budget import BuildLimits
 from benchmark.limits.groups import own_groups
 from benchmark.limits.guard import Guard, Limit, Usage
-from benchmark.limits.observe import runnable_threads
+from benchmark.limits.observe import mapped_files, runnable_threads
 
 _ENTER = 'for group do shift; [ "$group" = -- ] && break; echo $$ > "$group/cgroup.procs" || exit 125; done; exec "$@"'
 """Puts the shell into each group up to ``--`` and becomes the command: in the group before its first instruction."""
@@ -59,7 +59,7 @@ class Cgroups:
         pinned = f"{self.name} cpuset" if "cpuset" in self.parents else "affinity"
         return {
             "cores": pinned,
-            "memory": f"{self.name} memory, {'swap included' if self._counts_swap() else 'without swap'}",
+            "memory": f"{self.name} memory {'with' if self._counts_swap() else 'without'} swap, mapped files every 0.1 s",
             "cpu_seconds": f"{self.name} CPU time, read every 0.1 s",
             "processes": f"{self.name} pids",
         }
@@ -78,13 +78,15 @@ class Cgroups:
         return group
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Group:
-    """``memory``: its limit, in bytes."""
+    """``memory``: its limit, in bytes. ``resident``: the most that its processes were seen to have, with the files that they have
+    mapped: the kernel charges those to whoever read them first, and drops them rather than kill."""
 
     version: int
     memory: int
     folders: Mapping[str, Path]
+    resident: int = 0
 
     @property
     def launcher(self) -> Sequence[str]:
@@ -117,23 +119,30 @@ class _Group:
         return (self.folders["memory"] / "memory.memsw.limit_in_bytes").exists()
 
     def watch(self, leader: int) -> None:
-        """Nothing to do: the kernel watches."""
+        """The kernel watches, but for mapped files."""
+        kinds = ("anon", "shmem") if self.version == 2 else ("rss", "shmem", "swap")
+        own = sum(self._entry("memory", "memory.stat", kind) or 0 for kind in kinds)
+        self.resident = max(self.resident, own + mapped_files(_members(self.folders["memory"])))
 
     def runnable(self) -> int:
         return runnable_threads(_members(self.folders["memory"]))
 
     def usage(self) -> Usage:
         if self.version == 2:
-            peak, cpu = self._number("memory", "memory.peak"), self._entry("memory", "cpu.stat", "usage_usec")
-            seconds = None if cpu is None else cpu / 1e6
+            cpu, unit = self._entry("memory", "cpu.stat", "usage_usec"), 1e6
         else:
-            name = "memory.memsw.max_usage_in_bytes" if self._counts_swap() else "memory.max_usage_in_bytes"
-            peak, cpu = self._number("memory", name), self._number("cpuacct", "cpuacct.usage")
-            seconds = None if cpu is None else cpu / 1e9
-        return Usage(peak, seconds, self._number("pids", "pids.peak"))
+            cpu, unit = self._number("cpuacct", "cpuacct.usage"), 1e9
+        seconds = None if cpu is None else cpu / unit
+        return Usage(max(self._peak() or 0, self.resident) or None, seconds, self._number("pids", "pids.peak"))
+
+    def _peak(self) -> int | None:
+        """The most that the kernel has charged to the group."""
+        if self.version == 2:
+            return self._number("memory", "memory.peak")
+        return self._number("memory", "memory.memsw.max_usage_in_bytes" if self._counts_swap() else "memory.max_usage_in_bytes")
 
     def hit(self) -> Limit | None:
-        if self._out_of_memory():
+        if self.resident > self.memory or self._out_of_memory():
             return "memory"
         return "processes" if self._entry("pids", "pids.events", "max") else None
 
@@ -141,7 +150,7 @@ class _Group:
         """Whether a process was killed for this group's own limit. A kill is counted here for a limit further up, too."""
         if self.version == 2:
             return bool(self._entry("memory", "memory.events", "oom_kill") and self._entry("memory", "memory.events", "oom"))
-        peak = self.usage().memory  # failcnt stays 0 on recent kernels
+        peak = self._peak()  # failcnt stays 0 on recent kernels
         full = peak is None or peak > self.memory - _CHARGE
         return full and bool(self._entry("memory", "memory.oom_control", "oom_kill"))
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from benchmark.budget import BuildLimits
 from benchmark.limits.guard import JOB, Guard, Limit, Usage
-from benchmark.limits.observe import runnable_threads
+from benchmark.limits.observe import mapped_files, runnable_threads
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE = 10.0  # seconds for killed processes to go
@@ -56,7 +56,7 @@ class _Tree:
         living = self._look(leader)
         self.ticks |= {(pid, one.started): one.ticks for pid, one in living.items()}
         self.processes = max(self.processes, sum(one.threads for one in living.values()))
-        self.memory = max(self.memory, sum(map(_memory, living)))
+        self.memory = max(self.memory, sum(map(_memory, living)) + mapped_files(living))
         if self.memory > self.limits.memory:
             self.too_much = "memory"
         elif self.processes > self.limits.processes:
@@ -127,9 +127,9 @@ def _table() -> Iterator[tuple[int, _Process]]:
 
 
 def _memory(pid: int) -> int:
-    """Proportional set size with swap: what processes share is counted once."""
+    """Bytes of a process that are no file's, swap included: its proportional share of what several processes have."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("Pss:", "SwapPss:"))) * 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:", "SwapPss:"))) * 1024

@@ -1,0 +1,163 @@
+"""How soon what breaks a limit is ended, under each mechanism that this machine offers: wall time, CPU time, and memory for
+numpy, torch and jax with a limit of what the library needs idle and 300 MB. And by how much a run outlasts its steps."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmark import runner
+from benchmark.folders import Layout
+from benchmark.limits.guard import mechanisms
+from benchmark.registry import Registry, discover
+from benchmark.store import StepResult
+from benchmark.suite import parse
+
+MB = 1_000_000
+SECONDS = 5
+PLUGIN = """
+import time
+from pathlib import Path
+from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
+
+@hookimpl
+def benchmark_backends():
+    return [BackendSpec(name="idle", target="greedy:Idle", summary="Nothing.", architectures={"tabular": ("none",)},
+                        exports=("onnx",), output="logits")]
+
+@hookimpl
+def benchmark_compressors():
+    taking = (Param("library", "numpy", choices=("numpy", "torch", "jax")), Param("mb", 0, low=0))
+    for name, params in (("rests", ()), ("hangs", ()), ("spins", ()), ("takes", taking)):
+        yield CompressorSpec(name=name, target=f"greedy:{name.title()}", summary="Greedy.", stage="model", backend="idle",
+                             params=params)
+
+class Idle:
+    def train(self, context):
+        (context.output / "model").write_text("model", encoding="utf-8")
+
+    def export(self, context, format):
+        (context.output / "model.onnx").write_text("model", encoding="utf-8")  # it cannot be measured, and is not meant to be
+
+class Rests:
+    def compress(self, context):
+        Idle().train(context)
+
+class Hangs:
+    def compress(self, context):
+        time.sleep(3600)
+
+class Spins:
+    def compress(self, context):
+        while True:
+            pass
+
+class Takes:
+    def compress(self, context):
+        library, size = context.params["library"], context.params["mb"] * 1_000_000
+        if library == "numpy":
+            import numpy
+            take = lambda: numpy.ones(size, numpy.uint8)
+        elif library == "torch":
+            import torch
+            take = lambda: torch.ones(size, dtype=torch.uint8)
+        else:
+            import jax
+            jax.jit(lambda x: x + 1)(1.0).block_until_ready()
+            take = lambda: jax.numpy.ones(size, "uint8").block_until_ready()
+        print(time.monotonic(), flush=True)
+        kept = take()
+        time.sleep(0.3)
+        Idle().train(context)
+"""
+
+
+class Clock:
+    """Keeps the results, and when the processes of each were gone."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.results: list[tuple[StepResult, float]] = []
+        self._layout = layout
+
+    def stage(self, name: str, to_run: int, reused: int) -> None:
+        """Says nothing."""
+
+    def started(self, label: str) -> None:
+        """Says nothing."""
+
+    def finished(self, result: StepResult) -> None:
+        """Keeps it."""
+        job = self._layout.step(result.id) / "job.json"  # that of a step that rides in a job lies elsewhere
+        started = json.loads(job.read_text(encoding="utf-8"))["started"] if job.exists() else 0.0
+        self.results.append((result, started + result.seconds))
+
+    def blocked(self, steps: int) -> None:
+        """Says nothing."""
+
+
+def run(
+    registry: Registry, mechanism: str, budget: str, recipes: Iterable[str]
+) -> tuple[list[tuple[StepResult, float]], float, int]:
+    """Runs recipes of one pass each, one job at a time: their passes' results in order and when their processes were gone, the
+    seconds by which the run took longer than its steps, and the number of its cells."""
+    text = f'[suite]\nname = "greedy"\ntasks = ["german-credit"]\nbackends = ["idle"]\n[budget.build]\n{budget}\n'
+    text += "".join(f"[[recipe]]\npasses = ['{recipe}']\n" for recipe in recipes)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        clock = Clock(layout := Layout(Path(folder)))
+        ended = runner.run(parse(text, "greedy"), registry, layout, clock, jobs=1, mechanism=mechanism)
+    longer = time.monotonic() - start - sum(result.seconds for result, _ in clock.results)
+    return [(one, when) for one, when in clock.results if one.kind == "pass"], longer, len(ended.cells)
+
+
+def times(registry: Registry, mechanism: str) -> None:
+    """Prints how late limits of time strike, and how much longer than its steps a run took."""
+    passes, longer, cells = run(registry, mechanism, f"seconds = {SECONDS}", ("rests", "hangs"))
+    print(f"{mechanism}: wall time of {SECONDS} s hit after {passes[-1][0].seconds:.2f} s")
+    print(f"{mechanism}: the run took {longer / cells:.2f} s a cell longer than its steps")
+    passes, _, _ = run(registry, mechanism, f"seconds = 60\ncpu_seconds = {SECONDS}", ("spins",))
+    used = passes[0][0].limits["cpu_seconds"]["observed"]
+    print(f"{mechanism}: CPU time of {SECONDS} s hit after {used:.2f} s", flush=True)
+
+
+def memory(registry: Registry, mechanism: str, library: str) -> None:
+    """Prints what +200 MB and +400 MB end as, and how soon after it was asked for the latter is gone."""
+    idle = 0
+    for _ in range(2):  # files that nobody had read before are charged to the first
+        passes, _, _ = run(registry, mechanism, 'seconds = 60\nmemory = "4 GB"', (f'takes(library="{library}")',))
+        idle = passes[0][0].limits["memory"]["observed"]
+    budget = f'seconds = 60\nmemory = "{idle // MB + 300} MB"'
+    passes, _, _ = run(registry, mechanism, budget, [f'takes(library="{library}", mb={mb})' for mb in (200, 400)])
+    (lives, _), (dies, when) = passes
+    late = when - float(dies.facts["last_lines"][-1])
+    ends = f"+200 MB {lives.outcome}; +400 MB {dies.outcome}, gone after {late:.2f} s"
+    print(f"{mechanism}, {library}: idle {idle / MB:.0f} MB; {ends}", flush=True)
+
+
+def main() -> None:
+    """Prints all."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "greedy.py").write_text(PLUGIN, encoding="utf-8")
+        info = folder / "greedy-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greedy\nVersion: 1.0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text("[benchmark]\ngreedy = greedy\n", encoding="utf-8")
+        sys.path.insert(0, name)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [name, os.environ.get("PYTHONPATH")]))
+        registry = discover()
+        for mechanism in mechanisms():
+            times(registry, mechanism)
+            for library in ("numpy", "torch", "jax"):
+                if importlib.util.find_spec(library):
+                    memory(registry, mechanism, library)
+
+
+if __name__ == "__main__":
+    main()
