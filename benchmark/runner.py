@@ -343,6 +343,7 @@ class _Runner:
                     "settings": step.settings,
                     "threads": self.suite.build.cores,
                     "seconds": self.suite.build.seconds,
+                    "libraries": sorted(step.versions),
                     "how": self._how(step),
                 }
                 for step in job

@@ -55,8 +55,8 @@ class StepResult:
     ingredients: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Strict JSON."""
-        return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False, sort_keys=True)
+        """Strict JSON, its keys in their order: a row that is made from it is the same text."""
+        return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False)
 
 
 class Store:

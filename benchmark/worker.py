@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def main(job_file: str) -> int:
         folder = Path(step["folder"])
         result: dict[str, Any] = {"outcome": "ok", "reason": "", "facts": {}}
         try:
-            _seed(step["settings"].get("seed", 0))
+            _seed(step["settings"].get("seed", 0), step["libraries"])
             result["facts"] = _RUN[step["kind"]](step, folder, started + step["seconds"] * (1 - _SAVING_SHARE))
         except NotApplicable as error:
             result.update(outcome="skipped", reason=one_line(str(error)) or "not applicable")
@@ -88,11 +88,14 @@ def _write(path: Path, text: str) -> None:
     part.rename(path)
 
 
-def _seed(seed: int) -> None:
+def _seed(seed: int, libraries: Collection[str]) -> None:
+    """Seeds every global generator that the step's code may fall back to, as scikit-learn does to numpy's. JAX has none."""
     import numpy as np
 
     random.seed(seed)
-    np.random.seed(seed)  # plugins' libraries (scikit-learn) fall back to the global generator
+    np.random.seed(seed)
+    if "torch" in libraries:
+        importlib.import_module("torch").manual_seed(seed)
 
 
 def _code(target: str) -> Any:

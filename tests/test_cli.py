@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -232,6 +234,19 @@ def test_a_second_run_on_the_same_folder(command: Command, site: Site, tmp_path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert mistake(command(*arguments, path=path)) == "results folder r: another run is using it"
         assert command(*arguments, "--dry-run", path=path).returncode == 0  # looking is allowed
+
+
+def test_eight_runs_started_at_once_on_one_folder(
+    command: Command, site: Site, tmp_path: Path, rows: Callable[..., Any]
+) -> None:  # case H-08
+    (tmp_path / "s.toml").write_text(SUITE, encoding="utf-8")
+    path = [site("linear")]
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: command("--suite", "s.toml", "--results", "r", path=path), range(8)))
+    assert sorted(run.returncode for run in runs) == [0, *[2] * 7]
+    assert {mistake(run) for run in runs if run.returncode} == {"results folder r: another run is using it"}
+    found = rows(tmp_path / "r")
+    assert [row["outcome"] for row in found] == ["ok"] * len(found) != []
 
 
 def test_broken_plugins_are_warnings(command: Command, site: Site, tmp_path: Path) -> None:

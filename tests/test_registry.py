@@ -143,7 +143,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("fault", WRONG)
-def test_a_broken_plugin_is_reported_and_the_others_work(install: Install, tmp_path: Path, fault: str) -> None:
+def test_a_broken_plugin_is_reported_and_the_others_work(  # cases H-01, H-02, H-03
+    install: Install, tmp_path: Path, fault: str
+) -> None:
     source, reason = WRONG[fault]
     install("a-good", GOOD)
     module = install("bad", source)

@@ -131,7 +131,7 @@ def steps_run(run: subprocess.CompletedProcess[str]) -> int:
 
 def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
     tmp_path: Path, command: Command, site: Site, rows: Rows, stable: Stable
-) -> None:
+) -> None:  # cases H-05, H-06
     path = site("linear", "hostile", "import_error")
     alone, crowded = tmp_path / "alone", tmp_path / "crowded"
     more = 'memory = "300 MB"\nprocesses = 100\nfile_bytes = "150 MB"'
@@ -229,6 +229,27 @@ def test_each_mechanism_ends_what_breaks_a_limit(tmp_path: Path, site: Site, nam
 HOLDING = """
 held = bytearray(b"x") * 700_000_000
 """
+
+
+def test_every_generator_follows_the_seed_and_nothing_else(
+    tmp_path: Path, command: Command, site: Site, rows: Rows
+) -> None:  # case H-11
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+
+    def drawn(name: str, *recipes: str) -> list[dict[str, float]]:
+        file = suite(tmp_path / f"{name}.toml", list(recipes))
+        arguments = ("--suite", str(file), "--results", str(tmp_path / name), "--seeds", "3")
+        run = command(*arguments, path=[site("linear", "hostile") if name == "alone" else tmp_path / "site"])
+        assert run.returncode == 0, run.stderr
+        found = [row for row in rows(tmp_path / name) if row["recipe"].endswith("draws")]
+        assert [row["seed"] for row in found] == ["0", "1", "2"]
+        return [json.loads(row["claims"])["draws"]["claims"] for row in found]
+
+    alone = drawn("alone", '"draws"')
+    for generator in ("python", "numpy", "torch", "jax"):
+        assert len({one[generator] for one in alone}) == 3, generator
+    assert drawn("beside", '"upsets"', '"draws"', '"raises"') == alone
 
 
 @pytest.mark.parametrize("name", sorted(mechanisms()))
@@ -447,6 +468,30 @@ def test_a_damaged_store_is_one_line_and_its_steps_are_read_from_their_folders(
         path.unlink()
     assert again() == 0
     assert stable(results) == before
+
+
+def test_a_write_ahead_log_that_was_cut_loses_no_step(tmp_path: Path, command: Command, site: Site, stable: Stable) -> None:
+    path, whole, cut = site("linear"), tmp_path / "whole", tmp_path / "cut"  # case H-09
+    file = suite(tmp_path / "suite.toml", GOOD[:1])
+    total = steps_run(command("--suite", str(file), "--results", str(whole), path=[path]))
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmark", "--suite", str(file), "--results", str(cut)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        assert run.stdout is not None
+        next(line for line in run.stdout if line.startswith("[8/"))
+        os.killpg(run.pid, signal.SIGKILL)
+    log = cut / "store.sqlite-wal"
+    os.truncate(log, log.stat().st_size // 2)
+    ended = len(list(cut.glob("steps/*/result.json")))
+    assert ended >= 8
+    assert finished_steps(cut) < ended  # the store has lost some
+    assert steps_run(command("--suite", str(file), "--results", str(cut), path=[path])) <= total - ended
+    assert stable(cut) == stable(whole)
 
 
 def test_a_training_outlives_the_export_that_was_running_in_its_job(

@@ -293,7 +293,7 @@ def written(store: Store, count: int) -> list[int]:
     return numbers
 
 
-def test_a_reader_never_fails_while_a_writer_commits(tmp_path: Path) -> None:
+def test_a_reader_never_fails_while_a_writer_commits(tmp_path: Path) -> None:  # case H-08
     path = tmp_path / "store.sqlite"
     process = writer(path, 200)
     assert process.stdout is not None
@@ -313,7 +313,7 @@ def test_a_reader_never_fails_while_a_writer_commits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 41, 118])
-def test_kill_9_leaves_every_committed_result_readable(tmp_path: Path, after: int) -> None:
+def test_kill_9_leaves_every_committed_result_readable(tmp_path: Path, after: int) -> None:  # case H-09
     path = tmp_path / "store.sqlite"
     process = writer(path, 10**6)
     assert process.stdout is not None

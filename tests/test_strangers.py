@@ -294,7 +294,8 @@ def weights(results: Path, row: Row) -> Weights:
 @share_a_run
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_magnitude_pruning(strangers: Path, by_cell: dict[tuple[str, str, str], Row], backend: str) -> None:
-    """Cases C-01, C-02 and C-07: what is pruned stays exactly zero while the rest is trained on, and zeros take as many bytes."""
+    """Cases C-01, C-02, C-07 and M-13: what is pruned stays exactly zero while the rest is trained on, zeros take as many bytes
+    and MACs, and the sparsity stands nowhere but among the claims; time is measured."""
     whole, pruned = (by_cell[backend, recipe, "onnxruntime"] for recipe in ("reference", "prune-magnitude"))
     before, after = weights(strangers, whole), weights(strangers, pruned)
     sizes = [30 * 64, 64 * 32, 32 * 2]
@@ -311,6 +312,8 @@ def test_magnitude_pruning(strangers: Path, by_cell: dict[tuple[str, str, str], 
     assert int(pruned["nonzero_parameters"]) == int(whole["parameters"]) - removed
     assert pruned["artifact_bytes"] == whole["artifact_bytes"]
     assert (pruned["size_ratio"], pruned["macs"]) == ("1.0", whole["macs"])
+    assert float(pruned["latency_ratio"]) > 0
+    assert pruned["latency_ratio"] != pruned["size_ratio"]
     assert int(pruned["deflate_bytes"]) < 0.6 * int(whole["deflate_bytes"])
     assert (whole["updates"], pruned["updates"]) == ("10", "15")
 

@@ -138,7 +138,7 @@ time.sleep(3600)
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-def test_a_grandchild_in_a_session_of_its_own_is_killed(start: Start, tmp_path: Path, leaves: bool) -> None:
+def test_a_grandchild_in_a_session_of_its_own_is_killed(start: Start, tmp_path: Path, leaves: bool) -> None:  # case H-06
     process, guard = start(DEAF.format(leaves=leaves), BuildLimits())
     while not (tmp_path / "grandchild").exists() or (leaves and process.poll() is None):
         assert process.poll() in (None, 0)

@@ -246,7 +246,7 @@ class Restless(nn.Module):
         return self.output(self.drop(self.norm(x + 5)).mean(2))  # type: ignore[no-any-return]  # modules return Any
 
 
-def test_prediction_is_in_evaluation_mode_and_changes_nothing(make_context: MakeContext) -> None:
+def test_prediction_is_in_evaluation_mode_and_changes_nothing(make_context: MakeContext) -> None:  # case M-04
     context, _ = make_context("watch-imu", "cnn1d")
     model = Restless().train()
     before = arrays(model)

@@ -165,7 +165,7 @@ def test_a_line_rounded() -> None:
         "MACs ↓": "1,806,336",
         "p50 µs ↓": "30.0",
         "p90 µs ↓": "35.5",
-        "time × ↓ [95 %]": "1.52 [1.40, 1.63]",  # slower than the reference, shown as it is
+        "time × ↓ [95 %]": "1.52 [1.40, 1.63]",  # case M-07: slower than the reference, shown as it is
         "RSS MB ↓": "46.5",
         "tiers": "S",
     }

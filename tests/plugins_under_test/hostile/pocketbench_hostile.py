@@ -61,7 +61,10 @@ ON_ARTIFACTS = (
 
 @hookimpl
 def benchmark_compressors() -> list[CompressorSpec]:
-    kinds: tuple[tuple[dict[str, Any], tuple[tuple[str, str, str], ...]], ...] = ((MODEL, ON_MODELS), (ARTIFACT, ON_ARTIFACTS))
+    drawing: dict[str, Any] = {**MODEL, "requires": {"numpy": "numpy", "torch": "torch", "jax": "jax"}}
+    draws = ("draws", "Draws", "Honest: draws from every global generator that there is, and from a key of JAX.")
+    kinds: tuple[tuple[dict[str, Any], tuple[tuple[str, str, str], ...]], ...]
+    kinds = ((MODEL, ON_MODELS), (ARTIFACT, ON_ARTIFACTS), (drawing, (draws,)))
     return [
         CompressorSpec(name=name, target=f"pocketbench_hostile:{attribute}", summary=summary, **kind)
         for kind, members in kinds
@@ -84,6 +87,25 @@ def benchmark_runtimes() -> list[RuntimeSpec]:
 def _copy(context: Context) -> None:
     assert context.input is not None
     shutil.copytree(context.input, context.output, dirs_exist_ok=True)
+
+
+class Draws:
+    def compress(self, context: Context) -> None:
+        import random
+
+        import jax
+        import numpy as np
+        import torch
+
+        Changes().compress(context)
+        key = jax.random.key(context.seed)
+        drawn = {
+            "python": random.random(),
+            "numpy": np.random.random(),
+            "torch": float(torch.rand(())),
+            "jax": float(jax.random.uniform(key)),
+        }
+        context.report(matched=1, changed=1, **drawn)
 
 
 class Raises:
