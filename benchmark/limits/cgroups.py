@@ -189,17 +189,20 @@ class _Group:
 
 
 def _members(folder: Path) -> list[int]:
-    try:
-        return list(map(int, (folder / "cgroup.procs").read_text(encoding="ascii").split()))
-    except OSError:
-        return []
+    """The processes of a group and of those that a job may have made in it."""
+    found = list[int]()
+    for place, _, _ in os.walk(folder):
+        with suppress(OSError):
+            found.extend(map(int, Path(place, "cgroup.procs").read_text(encoding="ascii").split()))
+    return found
 
 
-def _remove(folder: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
+def _remove(folder: Path, patience: float = _PATIENCE) -> None:
+    deadline = time.monotonic() + patience
     while folder.exists():
         try:
-            folder.rmdir()
+            for place, _, _ in os.walk(folder, topdown=False):
+                os.rmdir(place)
         except OSError:  # the kernel still holds what was just killed
             if time.monotonic() > deadline:
                 return
@@ -215,8 +218,7 @@ def _sweep(parents: Collection[Path]) -> None:
                 for pid in _members(folder):
                     with suppress(ProcessLookupError, PermissionError):
                         os.kill(pid, signal.SIGKILL)
-                with suppress(OSError):
-                    folder.rmdir()
+                _remove(folder, 1.0)  # another user's stays
 
 
 # Where groups can be made
@@ -231,6 +233,8 @@ def _version_2(process: Path) -> Cgroups | None:
     folder = own_groups(process, "cgroup2").get("")
     if folder is None:
         return None
+    if folder.name == f"{_PREFIX}host":  # started by a host that has put itself there, see below: its groups lie beside it
+        folder = folder.parent
     try:
         offered = set((folder / "cgroup.controllers").read_text(encoding="ascii").split()) & set(_V2)
         enabled = (folder / "cgroup.subtree_control").read_text(encoding="ascii").split()

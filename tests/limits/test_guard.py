@@ -146,7 +146,9 @@ def test_a_grandchild_in_a_session_of_its_own_is_killed(start: Start, tmp_path: 
     grandchild = int((tmp_path / "grandchild").read_text(encoding="ascii"))
     assert alive(grandchild)
     guard.kill(process.pid)
-    assert not alive(grandchild)
+    deadline = time.monotonic() + 5  # it leaves its group some microseconds before it is a zombie
+    while alive(grandchild):
+        assert time.monotonic() < deadline
 
 
 BOMB = """
@@ -187,7 +189,9 @@ def test_cpu_time_of_the_whole_tree_is_counted(start: Start) -> None:
     assert 0.9 < seconds < 3  # the watchdog does not see the last tenth of a second of each process
 
 
-@pytest.mark.skipif(not mechanisms().get("cgroup v1"), reason="affinity alone can be widened; the host sees that and refuses")
+@pytest.mark.skipif(
+    "cpuset" not in limits.choose().how["cores"], reason="affinity can be widened; the host sees and refuses that"
+)
 def test_a_cpuset_cannot_be_left(start: Start) -> None:
     code = "import os, sys; os.sched_setaffinity(0, range(os.cpu_count())); sys.exit(len(os.sched_getaffinity(0)))"
     process, guard = start(code, BuildLimits())
