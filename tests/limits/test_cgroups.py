@@ -71,13 +71,10 @@ def test_no_hierarchy_at_all(tmp_path: Path) -> None:
 
 
 def test_groups_of_version_1_lie_below_ones_own(tmp_path: Path) -> None:
-    mounts = [("memory", "memory", "/"), ("cpu,cpuacct", "cpu,cpuacct", "/"), ("pids", "pids", "/docker/a")]
-    lines = [
-        f"3{i} 20 0:2{i} {root} {tmp_path}/{folder} rw - cgroup cgroup rw,{what}" for i, (folder, what, root) in enumerate(mounts)
-    ]
-    lay(
-        tmp_path, {"self/mountinfo": "\n".join(lines), "self/cgroup": "3:memory:/x\n2:cpu,cpuacct:/y\n1:pids:/docker/a/z\n0::/\n"}
-    )
+    mounts = {"memory": "/", "cpu,cpuacct": "/", "pids": "/docker/a"}
+    lines = [f"31 20 0:27 {root} {tmp_path}/{what} rw - cgroup cgroup rw,{what}" for what, root in mounts.items()]
+    own = "3:memory:/x\n2:cpu,cpuacct:/y\n1:pids:/docker/a/z\n0::/\n"
+    lay(tmp_path, {"self/mountinfo": "\n".join(lines), "self/cgroup": own})
     found = cgroups._version_1(tmp_path / "self")
     assert found is not None
     assert found.parents == {"memory": tmp_path / "memory/x", "cpuacct": tmp_path / "cpu,cpuacct/y", "pids": tmp_path / "pids/z"}
@@ -96,7 +93,7 @@ EVENTS = "low 0\nhigh 0\nmax 35\noom {}\noom_kill {}\noom_group_kill 0\n"
 
 
 def test_limits_are_written_in_the_kernels_words(group: cgroups._Group) -> None:
-    assert dict((name, value) for _, name, value in group._settings(LIMITS, [1, 3])) == {
+    assert {name: value for _, name, value in group._settings(LIMITS, [1, 3])} == {
         "cpuset.cpus": "1,3",
         "pids.max": "40",
         "memory.max": "300000000",
