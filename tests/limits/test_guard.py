@@ -91,7 +91,8 @@ def test_memory_beyond_the_limit_is_evidence(start: Start, code: str) -> None:
 
 
 def test_what_a_grandchild_was_killed_for_is_known(start: Start) -> None:
-    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytearray({400 * MB}); import time; time.sleep(60)'])"
+    grandchild = f"x = bytearray({400 * MB}); import time; time.sleep(60)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
     process, guard = start(code, BuildLimits(memory=300 * MB))
     watched(process, guard)
     assert guard.hit() == "memory"
