@@ -55,9 +55,9 @@ class Quiet:
         """Says nothing."""
 
 
-def again(layout: Layout, result: StepResult, threads: int = 1, updates: int = UPDATES) -> tuple[float, int]:
-    """Runs a finished step once more, alone and on every core. CPU time over wall time, and the number of its threads that were
-    busy in half of all looks or more."""
+def again(layout: Layout, result: StepResult, threads: int = 1, updates: int = UPDATES) -> tuple[float, float]:
+    """Runs a finished step once more, alone and on every core. CPU time over wall time, and how many of its threads were busy in
+    the mean of all looks."""
     job_file = layout.step(result.id) / "job.json"
     if not job_file.exists():  # it rode in the job of the step before it
         (job_file,) = (path for path in layout.root.glob("steps/*/job.json") if result.id in path.read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def again(layout: Layout, result: StepResult, threads: int = 1, updates: int = U
         told = json.loads((Path(name) / "worker.json").read_text(encoding="utf-8"))
         if process.returncode or told["outcome"] != "ok":
             raise RuntimeError(f"{result.label}: {told}")
-        return ratio, statistics.median_low(busy)
+        return ratio, statistics.mean(busy)
 
 
 def _cpu_of_children() -> float:
@@ -109,10 +109,10 @@ def main() -> None:
         for result in quiet.results:
             if result.kind in ("train", "evaluate"):
                 ratio, busy = again(layout, result)
-                print(f"{result.label}: CPU time / wall {ratio:.2f}, busy threads {busy}", flush=True)
+                print(f"{result.label}: CPU time / wall {ratio:.2f}, busy threads {busy:.2f}", flush=True)
         (torch,) = (one for one in quiet.results if one.kind == "train" and " torch " in one.label)
         ratio, busy = again(layout, torch, 2)
-        print(f"{torch.label}, told to take 2 threads: CPU time / wall {ratio:.2f}, busy threads {busy}")
+        print(f"{torch.label}, told to take 2 threads: CPU time / wall {ratio:.2f}, busy threads {busy:.2f}")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ CLAIM_MARGIN = 0.05
 """A plugin's claim further than this share from what was measured is flagged."""
 NOISY = 0.2
 """A row is ``noisy`` when the medians of its rounds spread by more than this share of the smallest, ..."""
+CROWD = 0.5
+"""More busy threads than allowed by this are named. The mean of looks is above 1 also where one thread hands on to another."""
 WAITING = 0.05
 """... or when a measuring process that was ready waited for its core for more than this share of the time."""
 PROVENANCE = ("versions", "python", "cpu_model", "threads", "seed", "data_fingerprint", "finished_utc")
@@ -137,7 +139,7 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
         row |= _scores(cell, results, store)
     if cell.latency and all(ended_well(id_, results) for id_ in cell.latency):
         row |= _latencies(cell, results, store)
-    row["threads_observed"] = max(filter(None, _threads(cell, results)), default=None)
+    row["threads_observed"] = max((one for one in _threads(cell, results) if one is not None), default=None)
     if ended_well(cell.memory, results):
         row["rss_bytes"] = results[cell.memory].facts["rss_bytes"]
     if ended_well(cell.floor_memory, results):
@@ -168,7 +170,7 @@ def _built(cell: Cell, results: Mapping[str, StepResult]) -> Row:
     }
 
 
-def _threads(cell: Cell, results: Mapping[str, StepResult]) -> Iterator[int | None]:
+def _threads(cell: Cell, results: Mapping[str, StepResult]) -> Iterator[float | None]:
     """The busy threads that were seen in each step in which the cell's own back end, passes and runtime ran."""
     for id_ in (*(id_ for _, id_ in cell.chain), cell.evaluate, *cell.latency):
         if id_ in results and "threads" in results[id_].limits:
@@ -176,37 +178,41 @@ def _threads(cell: Cell, results: Mapping[str, StepResult]) -> Iterator[int | No
 
 
 def _limits(chain: Iterable[StepResult]) -> Row:
-    """For each limit its value and mechanism, and the largest value observed in any step of the chain."""
+    """For each limit its value, every mechanism that a step of the chain ran under, and the largest value observed in any."""
     merged: dict[str, dict[str, Any]] = {}
     for result in chain:
         for name, evidence in result.limits.items():
             best = merged.setdefault(name, dict(evidence))
+            if evidence["mechanism"] not in best["mechanism"].split("; "):
+                best["mechanism"] += f"; {evidence['mechanism']}"
             if evidence["observed"] is not None and (best["observed"] is None or evidence["observed"] > best["observed"]):
                 best["observed"] = evidence["observed"]
     return merged
 
 
 def _claims(cell: Cell, results: Mapping[str, StepResult]) -> Row | None:
-    """What each pass said of itself, by its name, from the second pass of a name on with its place in the chain."""
+    """What each pass said of itself, in the chain's order, by its name, from the second pass of a name on with its place in the
+    chain; nothing for one that said nothing."""
     told: Row = {}
     for place, (name, id_) in enumerate(cell.chain, 1):
-        facts = results[id_].facts if id_ in results else {}
-        if "matched" in facts:
-            told[f"{name} ({place})" if name in told else name] = {key: facts[key] for key in ("matched", "changed", "claims")}
+        if id_ in results and results[id_].kind == "pass":
+            facts = results[id_].facts
+            said = {key: facts[key] for key in ("matched", "changed", "claims") if key in facts}
+            told[f"{name} ({place})" if name in told else name] = said
     return told or None
 
 
 def disputed(row: Row) -> dict[str, tuple[float, float]]:
     """What the last pass of a row claimed and the file does not bear out: name -> (claimed, measured), where they are more than
     :data:`CLAIM_MARGIN` apart. Earlier passes spoke of models that others have changed since."""
-    last = row["recipe"].rpartition(" + ")[2].partition("(")[0]
-    told = [one["claims"] for name, one in (row["claims"] or {}).items() if name.partition(" (")[0] == last]
+    passes: list[Row] = list((row["claims"] or {}).values())
+    last = passes[-1] if passes else {}
     measured = {name: row[name] for name in ("artifact_bytes", "size_ratio", "parameters", "nonzero_parameters", "macs")}
     if row["parameters"]:
         measured["sparsity"] = 1 - row["nonzero_parameters"] / row["parameters"]
     if row["latency_ratio"]:
         measured["speed_up"] = 1 / row["latency_ratio"]
-    both = {name: (value, measured[name]) for name, value in (told[-1] if told else {}).items() if measured.get(name) is not None}
+    both = {name: (value, measured[name]) for name, value in last.get("claims", {}).items() if measured.get(name) is not None}
     numbers = {name: pair for name, pair in both.items() if isinstance(pair[0], int | float)}
     return {name: pair for name, pair in numbers.items() if abs(pair[0] - pair[1]) > CLAIM_MARGIN * abs(pair[1])}
 
@@ -267,7 +273,7 @@ def _latencies(cell: Cell, results: Mapping[str, StepResult], store: Store) -> R
     samples = _samples(cell.latency, "artifact", store) / 1e3  # (processes, rounds, calls), µs
     medians = np.median(samples, axis=2)
     disturbances = _disturbances([results[id_].facts.get("disturbances", {}) for id_ in cell.latency])
-    waiting = disturbances.get("waiting_seconds", 0.0) > WAITING * disturbances.get("seconds", 0.0)
+    waiting = disturbances.get("waiting_seconds", 0.0) > WAITING * disturbances.get("timed_seconds", 0.0)
     row: Row = {
         "latency_p50_us": statistics.percentile_or_none(samples, 0.5),
         "latency_p90_us": statistics.percentile_or_none(samples, 0.9),

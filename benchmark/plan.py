@@ -36,7 +36,8 @@ UNKNOWN = Prepared(fingerprint="unknown", input_shape=(), classes=())
 class Step:
     """A piece of work. ``inputs``: role -> id of the step whose output it reads. ``settings``: what the worker needs to know.
     ``rides``: id of a step in whose job it runs, right after it, unless that one is finished. ``target``: the plugin's code,
-    empty for the host's own work. ``versions``: distribution -> version, for provenance only."""
+    empty for the host's own work. ``libraries``: import names that its code requires. ``versions``: distribution -> version,
+    for provenance only."""
 
     id: str
     kind: StepKind
@@ -45,6 +46,7 @@ class Step:
     inputs: Mapping[str, str]
     settings: Mapping[str, Any]
     ingredients: Mapping[str, Any]
+    libraries: tuple[str, ...]
     versions: Mapping[str, str]
     rides: str = ""
 
@@ -121,12 +123,20 @@ class Machine:
 
     host_class: str
     measure_digest: str
+    build_digest: str
 
 
 def measure_digest() -> str:
     """Digest of the code that measures: its change reruns every evaluation and measurement, and no training."""
     host = Path(__file__).parent
     return files_digest(host, [*(host / "measure").glob("*.py"), *(host / "limits").glob("*.py"), host / "worker.py"])
+
+
+def build_digest() -> str:
+    """Digest of the host's code that a training or pass runs on: its environment and seeds, what it is given, and the score that
+    may stop it."""
+    host = Path(__file__).parent
+    return files_digest(host, [host / name for name in ("worker.py", "protocols.py", "limits/child.py", "measure/quality.py")])
 
 
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:
@@ -428,6 +438,7 @@ class _Branch:
                 "task": self._told_of_task,
                 "inputs": dict(inputs),
                 "limits": dataclasses.asdict(limits),
+                "host": self.planner.machine.build_digest,
             },
             rides=inputs["input"] if kind == "export" else "",
         )
@@ -539,7 +550,7 @@ def _step(
         versions[provider.distribution] = provider.version
         if isinstance(provider.spec, TaskSpec):
             versions[f"task {provider.spec.name}"] = provider.spec.version
-        for module, distribution in provider.spec.requires.items():
+        for module, distribution in provider.requires.items():
             if distribution is not None:
                 versions[distribution] = of_provider["requires"][module]
     return Step(
@@ -550,6 +561,7 @@ def _step(
         inputs=inputs or {},
         settings=settings,
         ingredients=everything,
+        libraries=tuple(sorted(provider.requires)) if provider else (),
         versions=versions,
         rides=rides,
     )

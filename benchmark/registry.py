@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -32,12 +33,14 @@ _HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
 
 @dataclass(frozen=True)
 class Provider:
-    """A spec and the distribution that brought it. ``missing``: import names it requires that are not installed."""
+    """A spec and the distribution that brought it. ``requires``: what the spec requires, and what the packages of ours that it
+    names require in their turn. ``missing``: import names of these that are not installed."""
 
     kind: Kind
     spec: Spec
     distribution: str
     version: str
+    requires: Mapping[str, str | None] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
     @property
@@ -56,7 +59,7 @@ class Provider:
         """Why it cannot be used here and what installs what is missing; empty where nothing is."""
         if not self.missing:
             return ""
-        lacking = sorted({self.spec.requires[name] or name for name in self.missing})
+        lacking = sorted({self.requires[name] or name for name in self.missing})
         packages = [f"{self.distribution}[{self.spec.extra}]"] if self.spec.extra else lacking
         return f"needs {', '.join(lacking)}: pip install {shlex.join(packages)}"
 
@@ -127,7 +130,6 @@ def discover() -> Registry:
     equal identities the same one is kept everywhere. Ctrl-C passes through; SystemExit of a plugin does not."""
     found: dict[str, Provider] = {}
     broken: list[Broken] = []
-    importable: dict[str, bool] = {}
     points = [(_distribution(point), point) for point in importlib.metadata.entry_points(group=GROUP)]
     for (name, version), point in sorted(points, key=lambda item: (item[0][0] != OWN, item[0], item[1].name)):
         try:
@@ -136,15 +138,31 @@ def discover() -> Registry:
             broken.append(Broken(point.name, name, version, described(error)))
             continue
         for kind, spec in specs:
-            for module in spec.requires:
-                importable.setdefault(module, importlib.util.find_spec(module) is not None)
-            missing = tuple(module for module in spec.requires if not importable[module])
-            provider = Provider(kind, spec, name, version, missing)
+            provider = Provider(kind, spec, name, version)
             other = found.setdefault(provider.path, provider)
             if other is not provider:
                 reason = f"{provider.path} is already provided by {other.distribution} {other.version}"
                 broken.append(Broken(point.name, name, version, reason))
-    return _registry(found.values(), broken)
+    return _registry(_resolved(found.values()), broken)
+
+
+def _resolved(providers: Collection[Provider]) -> Iterator[Provider]:
+    """Providers with all that they require. A package stands for what its back end requires, where it has one, else for what
+    all its specs do: a pass that names ``benchmark_torch`` runs on torch, though it may not say so."""
+    of_package: dict[str, dict[str, str | None]] = {}
+    backends = {_package(one.spec) for one in providers if one.kind == "backend"}
+    for one in providers:
+        if one.kind == "backend" or _package(one.spec) not in backends:
+            of_package.setdefault(_package(one.spec), {}).update(one.spec.requires)
+    importable: dict[str, bool] = {}
+    for one in providers:
+        requires = dict(one.spec.requires)
+        for module in (name for name, distribution in one.spec.requires.items() if distribution is None):
+            requires = {**of_package.get(module, {}), **requires}
+        for module in requires:
+            importable.setdefault(module, importlib.util.find_spec(module) is not None)
+        missing = tuple(module for module in requires if not importable[module])
+        yield dataclasses.replace(one, requires=requires, missing=missing)
 
 
 def _registry(providers: Iterable[Provider], broken: Iterable[Broken]) -> Registry:
@@ -196,7 +214,7 @@ def ingredients(provider: Provider) -> dict[str, Any]:
     """What of a provider enters the ids of its steps: identity, the digest of its code, and the versions of what it requires.
     A task's data files count as code. Raises UserError for a distribution that it names and that is not installed."""
     requires = {}
-    for module, distribution in sorted(provider.spec.requires.items()):
+    for module, distribution in sorted(provider.requires.items()):
         try:
             requires[module] = package_digest(module) if distribution is None else importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:

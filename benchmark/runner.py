@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, get_args
 from benchmark import data, folders, limits
 from benchmark.budget import format_bytes
 from benchmark.data import Prepared
-from benchmark.errors import UserError, of_the_disk, one_line
+from benchmark.errors import UserError, described, of_the_disk, one_line
 from benchmark.folders import Layout
 from benchmark.limits import sandbox
-from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, judge, measure_digest, plan, plan_preparation
+from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, build_digest, judge, measure_digest, plan, plan_preparation
 from benchmark.registry import Registry
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
 from benchmark.suite import Suite, dump
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     """Outcome, reason, facts and arrays of a step."""
 
 _POLL = 0.1  # seconds between looks at a job: whether it has gone on to its next step, and what it has used
+_ARRAYS_BYTES = 256 * 1024**2  # more than outputs and timings ever come to: the host reads them into memory
+_UNENFORCED = "not enforced here"
 _LOOKS = 5  # fewer looks at a step tell nothing of its threads
 _GRACE = 5.0  # seconds for a job to end after its last step has
 _DATA_SHARE = 4  # memory that is reserved and never touched costs nothing; only what no job can mean is refused at once
@@ -90,11 +92,12 @@ def run(
     enforcer = limits.choose(mechanism)
     if require_enforced and not sandbox.available():
         raise UserError(f"--require-enforced: nothing here enforces {', '.join(sandbox.HOW)}: the kernel refuses namespaces")
-    most = len(limits.available_cores()) // suite.build.cores
+    cores = limits.available_cores()
+    most = len(cores) // suite.build.cores
     with folders.locked(layout):
         store = open_store(layout.store)
         try:
-            runner = _Runner(suite, layout, store, progress, fresh, min(jobs or most, most), enforcer)
+            runner = _Runner(suite, layout, store, progress, fresh, min(jobs or most, most), cores, enforcer, require_enforced)
             return runner.run(registry)
         except OSError as error:
             raise of_the_disk(layout.root, error) or error from None
@@ -118,18 +121,27 @@ def look_up(layout: Layout, steps: Iterable[Step]) -> dict[str, StepResult]:
         store.close()
 
 
-def _reusable(layout: Layout, store: Store, steps: Iterable[Step], reused: Mapping[str, StepResult]) -> dict[str, StepResult]:
+def _reusable(
+    layout: Layout, store: Store, steps: Iterable[Step], reused: Mapping[str, StepResult], enforced: bool = False
+) -> dict[str, StepResult]:
     """``reused`` and the finished ones among ``steps``, which come after their inputs. What was made from a product that has to
     be made again is no longer its result, though the id is the same: a training that its deadline stopped ends differently.
-    Data is exempt: its fingerprint is part of the ids."""
+    Data is exempt: its fingerprint is part of the ids. ``enforced``: only those whose every limit was."""
     steps = [step for step in steps if step.id not in reused]
     known, found = store.results(step.id for step in steps), dict(reused)
     for step in steps:
         result = known.get(step.id)
         made_from = [id_ for role, id_ in step.inputs.items() if role != "data"]
-        if result and result.outcome in REUSABLE and all(id_ in found for id_ in made_from) and folders.is_there(layout, result):
+        if result is None or result.outcome not in REUSABLE or not all(id_ in found for id_ in made_from):
+            continue
+        if folders.is_there(layout, result) and not (enforced and _is_unenforced(result)):
             found[step.id] = result
     return found
+
+
+def _is_unenforced(result: StepResult) -> bool:
+    """Whether a step ran where something could not be enforced. Preparing is never confined."""
+    return result.kind != "prepare" and any(one["mechanism"] == _UNENFORCED for one in result.limits.values())
 
 
 def prepared_folds(
@@ -146,15 +158,15 @@ def prepared_folds(
 
 def machine() -> Machine:
     """This machine and this host's measuring code, for ids."""
-    return Machine(host_class=limits.host_class().id, measure_digest=measure_digest())
+    return Machine(host_class=limits.host_class().id, measure_digest=measure_digest(), build_digest=build_digest())
 
 
 @dataclass
 class _Child:
     """A running job. ``given``: bytes of its files when it began. ``current``: index of the step it is at, since ``since``
-    (monotonic seconds). ``usages``: what it had used when each earlier step ended. ``written``: the most bytes that it has added
-    to its files. ``busy``: for each look the step it was at and how many of its threads were busy. ``stopped``: outcome and
-    reason of the step for which it was ended."""
+    (monotonic seconds). ``usages``: what it had used when each earlier step ended. ``ended``: when that was seen (monotonic).
+    ``written``: the most bytes that it has added to its files. ``busy``: for each look the step it was at and how many of its
+    threads were busy. ``stopped``: outcome and reason of the step for which it was ended."""
 
     process: subprocess.Popen[bytes]
     pidfd: int
@@ -167,6 +179,7 @@ class _Child:
     since: float
     current: int = 0
     usages: list[limits.Usage] = field(default_factory=list)
+    ended: float = 0.0
     written: int = 0
     busy: list[tuple[int, int]] = field(default_factory=list)
     stopped: tuple[Outcome, str] | None = None
@@ -193,7 +206,9 @@ class _Runner:
     progress: Progress
     fresh: bool
     jobs: int
+    cores: list[int]
     enforcer: limits.Mechanism
+    require_enforced: bool
     results: dict[str, StepResult] = field(default_factory=dict)
     reused: dict[str, StepResult] = field(default_factory=dict)
     steps_run: int = 0
@@ -212,7 +227,9 @@ class _Runner:
         self.store.replace_grid(_describe(self.suite), (dataclasses.asdict(cell) for cell in whole.cells))
         self._keep_suite()
         self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
-        self._stage("measure", self._worth_measuring(whole), 1)
+        others = self.cores[: -self.suite.build.cores]
+        with limits.pinned(others or self.cores):  # the host keeps off the core on which it measures
+            self._stage("measure", self._worth_measuring(whole), 1)
         for left in (self.layout.root / "steps").glob("*.part"):  # of killed runs, of steps that no plan has any more
             shutil.rmtree(left, ignore_errors=True)
         ended = [(cell, *judge(cell, self.results)) for cell in whole.cells]
@@ -238,12 +255,11 @@ class _Runner:
             self._forget(unknown)
         else:
             self._recover(unknown)
-            self.reused = _reusable(self.layout, self.store, unknown, self.reused)
+            self.reused = _reusable(self.layout, self.store, unknown, self.reused, self.require_enforced)
             self.results |= self.reused
         waiting = {id_: step for id_, step in steps.items() if id_ not in self.results}
         self.progress.stage(name, len(waiting), len(steps) - len(waiting))
-        cores = limits.available_cores()
-        size = self.suite.build.cores
+        cores, size = self.cores, self.suite.build.cores
         # The last cores first: interrupts and the host itself tend to sit on the first.
         free = [cores[len(cores) - (i + 1) * size : len(cores) - i * size] for i in range(jobs)]
         children: dict[int, _Child] = {}
@@ -262,9 +278,10 @@ class _Runner:
                     for pidfd, child in list(children.items()):
                         if pidfd in ready:
                             selector.unregister(pidfd)
+                            self._end(child)
                             del children[pidfd]
                             free.append(child.cores)
-                            waiting.update({step.id: step for step in self._end(child) if step.id in steps})
+                            waiting.update({step.id: step for step in self._record(child) if step.id in steps})
                         else:
                             self._watch(child)
             finally:
@@ -287,7 +304,11 @@ class _Runner:
                 continue
             folder, part = self.layout.step(step.id), self.layout.part(step.id)
             if (result := folders.left_behind(folder)) and result.outcome in REUSABLE:
-                self.store.record(result, _arrays(step, folder) if result.outcome == "ok" else {})
+                try:
+                    arrays = _arrays(step, folder) if result.outcome == "ok" else {}
+                except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                    continue  # damaged: it is run again
+                self.store.record(result, arrays)
             elif (told := _told(part)) and told.outcome in REUSABLE:
                 self._conclude(step, told)
 
@@ -324,9 +345,9 @@ class _Runner:
 
     def _launch(self, job: list[Step], cores: list[int], guard: limits.Guard, temporary: Path) -> _Child:
         own, build = {step.id for step in job}, self.suite.build
-        started = time.monotonic()
         first = self.layout.part(job[0].id).absolute()
         inputs = {step.id: self._input_paths(step, own, temporary) for step in job}
+        started = time.monotonic()
         description = {
             "host": os.getpid(),
             "file_bytes": build.file_bytes,
@@ -343,7 +364,7 @@ class _Runner:
                     "settings": step.settings,
                     "threads": self.suite.build.cores,
                     "seconds": self.suite.build.seconds,
-                    "libraries": sorted(step.versions),
+                    "libraries": step.libraries,
                     "how": self._how(step),
                 }
                 for step in job
@@ -394,7 +415,9 @@ class _Runner:
         if job[0].kind == "prepare" or not sandbox.available():
             return None
         root = self.layout.root.absolute()
-        hidden = {str(path) for path in (root / "steps", root / "artifacts", *root.glob("store.sqlite*"))}
+        kept = ("steps", "artifacts", "store.sqlite*")  # also of the results beside these: they hold the same test rows
+        neighbours = {root, *(path.parent for path in root.parent.glob("*/store.sqlite"))}
+        hidden = {str(path) for folder in neighbours for name in kept for path in folder.glob(name)}
         for step in job:
             if self._hides_source(step):
                 hidden |= _folder(self.sources[step.inputs["data"]])
@@ -453,13 +476,17 @@ class _Runner:
             return "timeout", f"stopped after {build.cpu:g} s of CPU time"
         return None
 
-    def _end(self, child: _Child) -> list[Step]:
-        """Records the steps of a job that has ended; returns those it did not come to although they still can run."""
+    def _end(self, child: _Child) -> None:
+        """Looks for the last time at a job that has ended, and ends whatever it has left."""
+        child.ended = time.monotonic()
+        folders.bound(child.log)
         self._look(child)
-        blamed = min(child.current, len(child.steps) - 1)
         child.usages.append(child.guard.usage())
         _kill(child)
-        folders.bound(child.log)
+
+    def _record(self, child: _Child) -> list[Step]:
+        """Records the steps of a job that has ended; returns those it did not come to although they still can run."""
+        blamed = min(child.current, len(child.steps) - 1)
         for position, step in enumerate(child.steps):
             told = _told(self.layout.part(step.id))
             if told is None or (child.stopped and position == blamed):
@@ -485,6 +512,8 @@ class _Runner:
             outcome, reason = "timeout", f"ended after {told.observed['seconds']:.1f} s of {self.suite.build.seconds:g}"
         if (peak := told.observed.get("memory") or 0) > self.suite.build.memory and outcome == "ok":
             outcome, reason = "out_of_memory", f"its memory came to {peak:,} bytes of {self.suite.build.memory:,}"
+        if (spent := told.observed.get("cpu_seconds") or 0) > self.suite.build.cpu and outcome == "ok":
+            outcome, reason = "timeout", f"ended after {spent:.1f} s of CPU time of {self.suite.build.cpu:g}"
         if (told.observed.get("cores") or 0) > self.suite.build.cores and outcome == "ok":
             outcome, reason = "invalid", f"it gave itself {told.observed['cores']} cores, {self.suite.build.cores} are allowed"
         if outcome == "ok":
@@ -520,8 +549,9 @@ class _Runner:
             arrays = _arrays(step, part)
             if step.kind == "evaluate":
                 return self._score(step, facts, arrays)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            return "invalid", one_line(str(error)), facts, {}
+        except Exception as error:  # it may have left anything under the names that are read here
+            ours = isinstance(error, OSError | ValueError)  # they say what is wrong with which file
+            return "invalid", one_line(str(error)) if ours else described(error), facts, {}
         return "ok", "", facts, arrays
 
     def _take_artifact(self, step: Step, output: Path) -> str | None:
@@ -530,6 +560,8 @@ class _Runner:
         if step.kind == "identity" and not any(output.iterdir()):
             return None
         digest = size.artifact_digest(output)
+        if not size.artifact_bytes(output):
+            raise ValueError("the artifact has no bytes")
         final = self.layout.artifact(digest)
         if folders.holds(final, digest):
             shutil.rmtree(output)
@@ -562,8 +594,8 @@ class _Runner:
             **self.enforcer.how,
             "seconds": "wall clock of the host",
             "file_bytes": "rlimit for one file, all together looked at every 0.1 s",
-            "threads": "counted every 0.1 s; what holds them is cores",
-            **{name: inside.get(name, "not enforced here") for name in sandbox.HOW},
+            "threads": "mean of looks every 0.1 s; what holds them is cores",
+            **{name: inside.get(name, _UNENFORCED) for name in sandbox.HOW},
         }
 
     def _evidence(self, told: _Told) -> dict[str, Any]:
@@ -619,7 +651,7 @@ def _without_result(child: _Child) -> _Told:
     elif code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         outcome, reason = "crashed", f"killed by {name}"
-    return _Told(outcome, reason, {}, {"seconds": time.monotonic() - child.since}, {}, time.time())
+    return _Told(outcome, reason, {}, {"seconds": child.ended - child.since}, {}, time.time())
 
 
 def _with_usage(told: _Told, child: _Child, position: int) -> _Told:
@@ -631,7 +663,7 @@ def _with_usage(told: _Told, child: _Child, position: int) -> _Told:
         "memory": max(usage.memory or 0, told.observed.get("memory") or 0) or None,
         "processes": usage.processes,
         "cpu_seconds": _spent(usage, child.usages[:position][-1:]),
-        "threads": statistics.median_low(busy) if len(busy) >= _LOOKS else None,
+        "threads": statistics.mean(busy) if len(busy) >= _LOOKS else None,
         "file_bytes": child.written,
     }
     return dataclasses.replace(told, observed={**told.observed, **seen})
@@ -647,13 +679,25 @@ def _told(part: Path) -> _Told | None:
     """What the worker told of the step that works in this folder; None where it has not come to the end."""
     path = part / "worker.json"
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if told["outcome"] not in get_args(Outcome) or not isinstance(told["observed"]["seconds"], float):
+        told = _sayable(json.loads(path.read_text(encoding="utf-8")))
+        observed = told["observed"]
+        if told["outcome"] not in get_args(Outcome) or not isinstance(observed["seconds"], float):
             return None  # not what the worker writes
+        if not all(value is None or isinstance(value, int | float) for value in observed.values()):
+            return None
         facts, how = dict(told["facts"]), dict(told["how"])
         return _Told(told["outcome"], str(told["reason"]), facts, told["observed"], how, path.stat().st_mtime)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _sayable(value: Any) -> Any:
+    """A JSON value in whose texts halves of characters, which no file can say, are replaced (U+FFFD)."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_sayable(key): _sayable(one) for key, one in value.items()}
+    return [_sayable(one) for one in value] if isinstance(value, list) else value
 
 
 def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
@@ -675,9 +719,13 @@ def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
             if trivial.exists():
                 arrays[f"trivial_{split}"] = np.load(trivial)
         return arrays
-    if not (folder / "arrays.npz").exists():
+    if step.kind not in ("evaluate", "latency"):
         return {}
-    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+    path = folder / "arrays.npz"
+    with zipfile.ZipFile(path) as packed:
+        if (size := sum(member.file_size for member in packed.infolist())) > _ARRAYS_BYTES:
+            raise ValueError(f"arrays.npz holds {size:,} bytes, more than {_ARRAYS_BYTES:,}")
+    with np.load(path, allow_pickle=False) as stored:
         return dict(stored)
 
 

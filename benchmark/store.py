@@ -55,8 +55,9 @@ class StepResult:
     ingredients: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Strict JSON, its keys in their order: a row that is made from it is the same text."""
-        return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False)
+        """Strict JSON in ASCII, since a claim may be text that UTF-8 cannot say. Its keys keep their order, so that a row that is
+        made from it is the same text."""
+        return json.dumps(asdict(self), allow_nan=False)
 
 
 class Store:

@@ -246,6 +246,7 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
 
     from benchmark.measure import latency
 
+    began = observe.disturbances()
     settings, runtime, rows = step["settings"], _code(step["target"]), _test_rows(step)
     paths = {role: step["inputs"][role] for role in ("artifact", "anchor", "floor") if role in step["inputs"]}
     if paths.get("anchor") == paths["artifact"]:
@@ -259,7 +260,11 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
         facts[f"{role}_warm_up_calls"] = latency.warm_up(predictor, rows)
     before = observe.disturbances()
     samples: dict[str, Any] = latency.sample(predictors, rows, settings["rounds"], settings["calls"], settings["process"])
-    facts["disturbances"] = observe.since(before, observe.disturbances())
+    now = observe.disturbances()
+    timed = observe.since(before, now)
+    facts["disturbances"] = {**observe.since(began, now), "timed_seconds": timed["seconds"]}
+    if "waiting_seconds" in timed:  # before the timed loop nothing was in a hurry
+        facts["disturbances"]["waiting_seconds"] = timed["waiting_seconds"]
     np.savez(folder / "arrays.npz", **samples)
     return facts
 

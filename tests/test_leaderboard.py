@@ -179,7 +179,10 @@ class Grid:
         facts: dict[str, Any] = {
             f"{role}_{name}_ns": value for role in arrays for name, value in (("load", load), ("first_call", first))
         }
-        facts |= {"artifact_warm_up_calls": warm_up, "disturbances": {"seconds": 2.0, **(disturbances or {})}}
+        facts |= {
+            "artifact_warm_up_calls": warm_up,
+            "disturbances": {"seconds": 2.0, "timed_seconds": 2.0, **(disturbances or {})},
+        }
         self.step(id_, facts, arrays, ingredients={"host_class": "abc"})
 
     def rows(self, **suite: Any) -> list[Row]:
@@ -466,7 +469,13 @@ def test_what_disturbed_the_processes_is_summed_and_waiting_makes_a_row_noisy(
         grid.timed(id_, artifact=timings(10, 10), warm_up=40 + swapped, disturbances=seen)
     row = grid.row()
     assert row["noisy"] is noisy  # of 4 seconds 5 %
-    total = {"seconds": 4.0, "waiting_seconds": pytest.approx(sum(waiting)), "swapped_pages": 7, "quota_throttled": 2}
+    total = {
+        "seconds": 4.0,
+        "timed_seconds": 4.0,
+        "waiting_seconds": pytest.approx(sum(waiting)),
+        "swapped_pages": 7,
+        "quota_throttled": 2,
+    }
     assert row["disturbances"] == total
     assert row["warm_up_calls"] == 47
 
@@ -475,7 +484,7 @@ def test_what_only_one_process_knows_is_not_summed(grid: Grid) -> None:
     first, second = grid.cell().latency
     grid.timed(first, artifact=timings(10, 10), disturbances={"steal_seconds": 1.0})
     grid.timed(second, artifact=timings(10, 10))
-    assert grid.row()["disturbances"] == {"seconds": 4.0}
+    assert grid.row()["disturbances"] == {"seconds": 4.0, "timed_seconds": 4.0}
 
 
 def test_busy_threads_are_the_most_of_the_cells_own_steps(grid: Grid) -> None:
@@ -586,32 +595,34 @@ def test_training_is_summed_over_the_chain(grid: Grid) -> None:
 
 def test_limits_show_the_most_that_was_observed(grid: Grid) -> None:
     cell = grid.cell("prune")
-    for (_, id_), observed in zip(cell.chain, (None, 700, 300), strict=True):
+    for (_, id_), mechanism, observed in zip(cell.chain, ("x", "not enforced here", "x"), (None, 700, 300), strict=True):
         facts = grid.store.results([id_])[id_].facts
-        memory = {"limit": 1024, "mechanism": "not enforced here", "observed": observed}
+        memory = {"limit": 1024, "mechanism": mechanism, "observed": observed}
         grid.step(id_, facts, limits={"memory": memory, "cores": {"limit": 2, "mechanism": "affinity", "observed": 2}})
     grid.step(
         cell.memory, {"rss_bytes": 1}, limits={"memory": {"limit": 1024, "mechanism": "x", "observed": 900}}
     )  # not building
     assert grid.row()["limits"] == {
-        "memory": {"limit": 1024, "mechanism": "not enforced here", "observed": 700},
+        "memory": {"limit": 1024, "mechanism": "x; not enforced here", "observed": 700},
         "cores": {"limit": 2, "mechanism": "affinity", "observed": 2},
     }
 
 
 def test_claims_are_what_each_pass_said(grid: Grid) -> None:
     cell = grid.cell("prune")
-    assert grid.row()["claims"] is None
+    assert grid.row()["claims"] == {"prune": {}}
     train, pruned, export = cell.chain
     grid.step(pruned[1], {"matched": 3, "changed": 2, "claims": {"sparsity": 0.5}})
     grid.step("second/pass", {"matched": 4, "changed": 0, "claims": {}})
+    grid.step("silent/pass", {})
     grid.step("third/pass", {"matched": 9, "changed": 9, "claims": {"bits": 8}, "artifact": "sha"})
-    chain = (train, pruned, ("prune", "second/pass"), export, ("int8", "third/pass"))
+    chain = (train, pruned, ("prune", "second/pass"), ("cut", "silent/pass"), export, ("int8", "third/pass"))
     grid.cells[-1] = dataclasses.replace(cell, chain=chain)
     assert grid.row()["claims"] == {
         "prune": {"matched": 3, "changed": 2, "claims": {"sparsity": 0.5}},
         "prune (3)": {"matched": 4, "changed": 0, "claims": {}},
         "int8": {"matched": 9, "changed": 9, "claims": {"bits": 8}},
+        "cut": {},
     }
 
 

@@ -20,7 +20,7 @@ from benchmark.store import Outcome, StepResult
 from benchmark.suite import MeasureOptions, Recipe, Suite, parse_pass
 
 PREPARED = {("german-credit", 0): Prepared("f" * 64, (60,), ("good", "bad"))}
-MACHINE = Machine(host_class="here", measure_digest="m")
+MACHINE = Machine(host_class="here", measure_digest="m", build_digest="b")
 CHAIN = ("keep-largest(share=0.3)", "int8-static")
 
 
@@ -89,11 +89,17 @@ def test_a_change_touches_exactly_what_depends_on_it(change: dict[str, object], 
     assert {after.steps[id_].kind for id_ in after.steps.keys() - before.steps.keys()} == rerun
 
 
+def test_code_that_builds_enters_what_is_built_and_so_all_that_follows(registry: Registry) -> None:
+    before = set(plan(suite(CHAIN), registry, PREPARED, MACHINE).steps)
+    after = plan(suite(CHAIN), registry, PREPARED, Machine("here", "m", "changed"))
+    assert {after.steps[id_].kind for id_ in before & after.steps.keys()} == {"prepare", "identity", "memory"}
+
+
 def test_code_that_measures_and_the_machine_enter_measurements_only(registry: Registry) -> None:
     before = set(plan(suite(CHAIN), registry, PREPARED, MACHINE).steps)
     for machine, kinds_of in (
-        (Machine("elsewhere", "m"), {"evaluate", "latency", "memory"}),
-        (Machine("here", "changed"), {"inspect", "evaluate", "latency", "memory"}),
+        (Machine("elsewhere", "m", "b"), {"evaluate", "latency", "memory"}),
+        (Machine("here", "changed", "b"), {"inspect", "evaluate", "latency", "memory"}),
     ):
         after = plan(suite(CHAIN), registry, PREPARED, machine)
         assert {after.steps[id_].kind for id_ in after.steps.keys() - before} == kinds_of

@@ -280,6 +280,27 @@ def test_a_missing_requirement_is_a_hint_and_no_fault(
     assert broken_by(registry, "needy") == []
 
 
+def test_a_package_of_ours_stands_for_what_its_back_end_requires(install: Install) -> None:
+    backend = 'BackendSpec(name="own", target="MODULE:X", summary="S.", architectures={}, exports=("onnx",), output="logits",'
+    back = install(
+        "back", IMPORTS + f"@hookimpl\ndef benchmark_backends():\n    return [{backend} requires={{'numpy': 'numpy'}})]\n"
+    )
+    named = f"requires={{'{back}': None, 'scipy': 'scipy'}}"
+    install("front", HOOK.replace("ARGUMENTS", "") + f"    return [{SPEC[:-1]}, {named})]\n")
+    provider = provider_of(discover(), "front")
+    assert provider.requires == {back: None, "scipy": "scipy", "numpy": "numpy"}
+    assert set(ingredients(provider)["requires"]) == {back, "scipy", "numpy"}
+
+    # What a back end lacks, its passes lack.
+    (folder,) = {Path(importlib.import_module(back).__file__ or "").parent}
+    source = folder / f"{back}.py"
+    source.write_text(
+        source.read_text(encoding="utf-8").replace("'numpy': 'numpy'", "'numpy_of_nobody': 'nobody'"), encoding="utf-8"
+    )
+    importlib.reload(importlib.import_module(back))
+    assert provider_of(discover(), "front").hint == "needs nobody: pip install nobody"
+
+
 def test_discovery_imports_the_plugin_and_nothing_that_it_names(install: Install) -> None:
     module = install(
         "lazy", GOOD.replace("MODULE:X", "lazy_code_of_it:X").replace('"torch"', '"torch", requires={"sqlite3": None}')

@@ -12,19 +12,9 @@ import pytest
 
 from benchmark import runner
 from benchmark.folders import Layout
-from benchmark.limits import available_cores
 from benchmark.registry import discover
 from benchmark.suite import load
 
-SUITE = """
-[suite]
-name = "threads"
-tasks = ["mnist-10k"]
-backends = ["torch", "jax", "sklearn"]
-architectures = {sklearn = ["forest"]}
-[train]
-updates = 10
-"""
 STRANGER = """
 [suite]
 name = "stranger"
@@ -47,16 +37,10 @@ def check() -> ModuleType:
     return module
 
 
-@pytest.mark.skipif(len(available_cores()) < 2, reason="on one core CPU time over wall time says nothing")
 def test_one_thread_is_busy_where_one_is_allowed(check: ModuleType, tmp_path: Path) -> None:  # case M-09
-    assert _busy(check, SUITE, tmp_path, ("train", "evaluate")) == {
-        "mnist-10k · fold 0 · torch cnn · seed 0 · reference: train": 1,
-        "mnist-10k · fold 0 · torch cnn · seed 0 · reference: evaluate on onnxruntime": 1,
-        "mnist-10k · fold 0 · jax cnn · seed 0 · reference: train": 1,
-        "mnist-10k · fold 0 · jax cnn · seed 0 · reference: evaluate on onnxruntime": 1,
-        "mnist-10k · fold 0 · sklearn forest · seed 0 · reference: train": 1,
-        "mnist-10k · fold 0 · sklearn forest · seed 0 · reference: evaluate on onnxruntime": 1,
-    }
+    busy = _busy(check, check.SUITE, tmp_path, ("train", "evaluate"))
+    assert sorted(label.rpartition(": ")[2] for label in busy) == [*["evaluate on onnxruntime"] * 3, *["train"] * 3]
+    assert {label: threads for label, threads in busy.items() if not 0.5 < threads < 1.5} == {}
 
 
 def test_a_pass_that_takes_two_is_found_out(
@@ -65,10 +49,11 @@ def test_a_pass_that_takes_two_is_found_out(
     path = site("linear", "hostile")
     monkeypatch.setattr(sys, "path", [str(path), *sys.path])
     monkeypatch.setenv("PYTHONPATH", str(path))
-    assert list(_busy(check, STRANGER, tmp_path, ("pass",)).values()) == [2]
+    (threads,) = _busy(check, STRANGER, tmp_path, ("pass",)).values()
+    assert 1.5 < threads < 3
 
 
-def _busy(check: ModuleType, suite: str, folder: Path, kinds: tuple[str, ...]) -> dict[str, int]:
+def _busy(check: ModuleType, suite: str, folder: Path, kinds: tuple[str, ...]) -> dict[str, float]:
     (folder / "suite.toml").write_text(suite, encoding="utf-8")
     quiet, layout = check.Quiet(), Layout(folder / "results")
     runner.run(load(str(folder / "suite.toml")), discover(), layout, quiet)

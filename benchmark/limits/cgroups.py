@@ -133,10 +133,11 @@ class _Group:
         else:
             cpu, unit = self._number("cpuacct", "cpuacct.usage"), 1e9
         seconds = None if cpu is None else cpu / unit
-        return Usage(max(self._peak() or 0, self.resident) or None, seconds, self._number("pids", "pids.peak"))
+        return Usage(self.resident or None, seconds, self._number("pids", "pids.peak"))
 
     def _peak(self) -> int | None:
-        """The most that the kernel has charged to the group."""
+        """The most that the kernel has charged to the group. It also charges every file that the group was the first to read or
+        has written, which it drops when memory runs short; so this is evidence, but no measure of what was needed."""
         if self.version == 2:
             return self._number("memory", "memory.peak")
         return self._number("memory", "memory.memsw.max_usage_in_bytes" if self._counts_swap() else "memory.max_usage_in_bytes")

@@ -13,15 +13,20 @@ from benchmark.limits.guard import JOB
 
 _PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NPROC")
-_CHANGES_RESULTS = ("JAX_", "XLA_", "TORCH_", "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "PYTHON", "LC_", "LANG")
-"""Variables by which libraries compute something else; no id knows of them, so no child sees them."""
-_KEPT = ("PYTHONPATH", "PYTHONHOME")
+_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "TZ", "SSL_CERT_FILE")
+_KEPT_PREFIXES = ("BENCHMARK_", "POCKETBENCH_")
+_PROXIES = ("_proxy", "_PROXY")
 
 
 def child_environment(threads: int, temporary: Path, job: str) -> dict[str, str]:
-    """The host's environment less what changes results, with thread counts, hash seed, encoding and temporary folder fixed.
-    ``job``: its name, see :data:`guard.JOB`."""
-    environment = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_CHANGES_RESULTS)}
+    """What a job needs to find its programs, and nothing else of the host's environment: libraries compute something else for
+    many a variable, and no id knows of them. Thread counts, hash seed, encoding and temporary folder are fixed. ``job``: its
+    name, see :data:`guard.JOB`."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or name.startswith(_KEPT_PREFIXES) or name.endswith(_PROXIES)
+    }
     environment.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
     environment.update(PYTHONHASHSEED="0", PYTHONUTF8="1", PYTHONUNBUFFERED="1", LC_ALL="C.UTF-8", TMPDIR=str(temporary))
     environment[JOB] = job

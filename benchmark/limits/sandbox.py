@@ -29,7 +29,11 @@ _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _CLONE_TREE, _EMPTY_SOURCE, _READ_ONLY = 1, 4, 1
 _DROPPED = (2, 12, 16, 17, 18, 19, 21, 22, 24, 25, 27)
 """CAP_DAC_READ_SEARCH, NET_ADMIN, SYS_MODULE, RAWIO, CHROOT, PTRACE, ADMIN, BOOT, RESOURCE, TIME, and MKNOD."""
-HOW = {"network": "network namespace", "test_data": "mount namespace", "other_files": "read-only mounts"}
+HOW = {
+    "network": "network namespace",
+    "test_data": "mount namespace, for these results and those beside them",
+    "other_files": "read-only mounts",
+}
 """Limit -> what enforces it."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.budget import DeviceTier, format_bytes
-from benchmark.leaderboard import CLAIM_MARGIN, CONTROL, NOISY, WAITING, Entry, Row, Table, disputed
+from benchmark.leaderboard import CLAIM_MARGIN, CONTROL, CROWD, NOISY, WAITING, Entry, Row, Table, disputed
 from benchmark.render import answers
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, span
 from benchmark.statistics import MIN_SEEDS, MIN_UNITS
@@ -193,8 +193,8 @@ def _crowded(entries: Sequence[Entry], runtimes: bool, style: Style) -> str:
     found = []
     for entry in entries:
         most = max(entry.rows, key=lambda row: row["threads_observed"] or 0)
-        if (most["threads_observed"] or 0) > most["threads"]:
-            found.append(f"{named(most, runtime=runtimes)} ({most['threads_observed']} of {most['threads']})")
+        if (most["threads_observed"] or 0) > most["threads"] + CROWD:
+            found.append(f"{named(most, runtime=runtimes)} ({most['threads_observed']:.1f} of {most['threads']})")
     return (
         style.say("More threads busy than allowed, all on the cores allowed: {found}.", found=", ".join(found)) if found else ""
     )

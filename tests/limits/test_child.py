@@ -33,7 +33,13 @@ def test_a_child_reads_the_thread_count_from_every_variable(monkeypatch: pytest.
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
-@pytest.mark.parametrize("name", ["JAX_ENABLE_X64", "XLA_FLAGS", "OMP_SCHEDULE", "PYTHONOPTIMIZE", "LC_NUMERIC", "LANG"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("JAX_ENABLE_X64", "XLA_FLAGS", "OMP_SCHEDULE", "PYTHONOPTIMIZE", "LC_NUMERIC", "LANG", "LD_PRELOAD"),
+        *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "NPY_DISABLE_CPU_FEATURES", "MALLOC_ARENA_MAX", "WHATEVER_COMES"),
+    ],
+)
 def test_what_changes_results_does_not_reach_a_child(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "1")
     assert name not in limits.child_environment(1, Path("/somewhere"), "job")

@@ -32,13 +32,15 @@ def test_busy_threads_are_told_apart_on_one_core(threads: int) -> None:
         limits.pinned(limits.available_cores()[:1]),
         subprocess.Popen([sys.executable, "-c", THREADS, str(threads)], stdout=subprocess.PIPE) as process,
     ):
-        assert process.stdout is not None
-        process.stdout.readline()
-        looks = []
-        for _ in range(20):
-            time.sleep(0.05)
-            looks.append(observe.runnable_threads([process.pid]))
-        process.kill()
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            looks = []
+            for _ in range(20):
+                time.sleep(0.05)
+                looks.append(observe.runnable_threads([process.pid]))
+        finally:
+            process.kill()
     assert statistics.median_low(looks) == threads
 
 
@@ -54,11 +56,13 @@ HOG = "while True: pass"
 def test_waiting_for_a_core_that_another_process_has_is_seen() -> None:  # case M-14
     core = limits.available_cores()[:1]
     with limits.pinned(core), subprocess.Popen([sys.executable, "-c", HOG]) as hog:
-        before = observe.disturbances()
-        while time.monotonic() < before["seconds"] + 1:
-            pass
-        seen = observe.since(before, observe.disturbances())
-        hog.kill()
+        try:
+            before = observe.disturbances()
+            while time.monotonic() < before["seconds"] + 1:
+                pass
+            seen = observe.since(before, observe.disturbances())
+        finally:
+            hog.kill()
     assert seen["seconds"] >= 1
     assert seen["waiting_seconds"] > 0.1  # half of the time where nobody else is
 
@@ -66,9 +70,7 @@ def test_waiting_for_a_core_that_another_process_has_is_seen() -> None:  # case 
 CORES = "".join(f"cpu{i} 1 2 3 4 5 6 7 {100 * (i + 1)} 0 0\n" for i in range(256))
 FILES = {
     "proc/self/schedstat": "123456 2500000000 99\n",
-    "proc/stat": "cpu 1 2 3 4 5 6 7 800 0 0\n"
-    + "".join(f"cpu{i} 1 2 3 4 5 6 7 {100 * (i + 1)} 0 0\n" for i in range(256))
-    + "intr 5\n",
+    "proc/stat": "cpu 1 2 3 4 5 6 7 800 0 0\n" + CORES + "intr 5\n",
     "proc/vmstat": "nr_free_pages 77\npswpin 4\npswpout 9\n",
     "proc/self/cgroup": "4:cpu,cpuacct:/a/b\n0::/\n",
     "cg/a/b/cpu.stat": "nr_periods 8\nnr_throttled 3\nthrottled_time 1\n",

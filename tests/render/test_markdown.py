@@ -199,7 +199,7 @@ def test_claims_that_the_file_does_not_bear_out_are_named() -> None:
     text = render(table(entry(row(recipe="prune(x=1)", size_ratio=1.0, claims=said)), entry(row())))
     expected = "Claims of passes, more than 5 % from what was measured: torch cnn prune(x=1): size_ratio 10, measured 1."
     assert paragraph(text, "Claims") == expected.replace("5 %", "5%")
-    later = row(recipe="prune(x=1) + int8", size_ratio=1.0, claims=said)  # what is shipped is not what it spoke of
+    later = row(recipe="prune(x=1) + int8", size_ratio=1.0, claims={**said, "int8": {}})  # what ships is not what it spoke of
     assert "Claims" not in render(table(entry(later)))
 
 
@@ -560,7 +560,11 @@ def test_what_is_to_be_noted_of_ranked_rows_is_said_once_and_of_whom() -> None:
 
 
 def test_methods_with_too_many_busy_threads_are_named() -> None:
-    quiet = render(table(entry(row(threads_observed=1)), entry(row(recipe="b", threads_observed=None))))
+    quiet = render(table(entry(row(threads_observed=1.4)), entry(row(recipe="b", threads_observed=None))))
     assert "busy" not in quiet
-    crowded = render(table(entry(row(recipe="a", threads_observed=1), row(recipe="a", threads_observed=3, seed=1)), entry(row())))
-    assert paragraph(crowded, "More threads") == "More threads busy than allowed, all on the cores allowed: torch cnn a (3 of 1)."
+    crowded = render(
+        table(entry(row(recipe="a", threads_observed=1), row(recipe="a", threads_observed=2.6, seed=1)), entry(row()))
+    )
+    assert (
+        paragraph(crowded, "More threads") == "More threads busy than allowed, all on the cores allowed: torch cnn a (2.6 of 1)."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -47,6 +48,10 @@ ON_MODELS = (
     ("writes-outside", "WritesOutside", "Writes into the host's package, the results folder and the home folder."),
     ("calls-home", "CallsHome", "Opens a connection."),
     ("lingers", "Lingers", "Ends well, but for a thread that never does."),
+    ("looks-around", "LooksAround", "Looks for labels in other results."),
+    ("says-what-no-text-can", "SaysWhatNoTextCan", "Claims half a character."),
+    ("leaves-arrays", "LeavesArrays", "Leaves a damaged file of the name of the host's."),
+    ("forges-nonsense", "ForgesNonsense", "Tells the host of its own end, wrongly."),
     ("lies", "Lies", "Says that it made the model ten times smaller."),
 )
 ARTIFACT = {"stage": "artifact", "accepts": ("onnx",), "produces": "onnx", "requires": {"onnx": "onnx"}}
@@ -55,13 +60,14 @@ ON_ARTIFACTS = (
     ("wrong-dtype", "WrongDtype", "Gives outputs in double precision."),
     ("batch-dependent", "BatchDependent", "Takes the mean over the batch from each output."),
     ("links-artifact", "LinksArtifact", "Gives back a link to its input's file."),
+    ("empties", "Empties", "Makes an artifact without a byte."),
     ("reads-beside", "ReadsBeside", "Keeps its weights in a file outside the artifact."),
 )
 
 
 @hookimpl
 def benchmark_compressors() -> list[CompressorSpec]:
-    drawing: dict[str, Any] = {**MODEL, "requires": {"numpy": "numpy", "torch": "torch", "jax": "jax"}}
+    drawing: dict[str, Any] = {**MODEL, "requires": {"benchmark_torch": None, "jax": "jax"}}  # and by that torch
     draws = ("draws", "Draws", "Honest: draws from every global generator that there is, and from a key of JAX.")
     kinds: tuple[tuple[dict[str, Any], tuple[tuple[str, str, str], ...]], ...]
     kinds = ((MODEL, ON_MODELS), (ARTIFACT, ON_ARTIFACTS), (drawing, (draws,)))
@@ -110,7 +116,7 @@ class Draws:
 
 class Raises:
     def compress(self, context: Context) -> None:
-        raise RuntimeError("this pass\nalways raises")
+        raise RuntimeError("this pass\nalways raises \udce9")
 
 
 class Exits:
@@ -331,7 +337,7 @@ class CallsHome:
     def compress(self, context: Context) -> None:
         import socket
 
-        socket.create_connection(("127.0.0.1", int(os.environ["ZOO_PORT"])), timeout=5)
+        socket.create_connection(("127.0.0.1", int(os.environ["BENCHMARK_ZOO_PORT"])), timeout=5)
 
 
 class Lingers:
@@ -340,6 +346,33 @@ class Lingers:
 
         Changes().compress(context)
         threading.Thread(target=time.sleep, args=(3600,)).start()
+
+
+class LooksAround:
+    def compress(self, context: Context) -> None:
+        places = context.output.parents[3].rglob("*")
+        found = [path for path in places if path.name in ("test_y.npy", "store.sqlite") and path.stat().st_size]
+        raise RuntimeError(f"it found {len(found)}")
+
+
+class SaysWhatNoTextCan:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        context.report(matched=1, changed=1, note=os.fsdecode(b"caf\xe9"))
+
+
+class LeavesArrays:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        (context.output.parent / "arrays.npz").write_bytes(b"")
+
+
+class ForgesNonsense:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        told = {"outcome": "ok", "reason": "", "facts": {}, "how": {}, "observed": {"seconds": 1.0, "memory": "much"}}
+        (context.output.parent / "worker.json").write_text(json.dumps(told), encoding="utf-8")
+        os._exit(0)
 
 
 class Lies:
@@ -393,6 +426,11 @@ class LinksArtifact:
     def compress(self, context: Context) -> None:
         assert context.input is not None
         (context.output / "model.onnx").symlink_to(context.input / "model.onnx")
+
+
+class Empties:
+    def compress(self, context: Context) -> None:
+        (context.output / "model.onnx").write_bytes(b"")
 
 
 class ReadsBeside:
