@@ -35,7 +35,7 @@ SECONDS = 15
 """Time limit a step: far more than any honest step here needs, also when the tests share the machine."""
 HOW = limits.choose().how
 HOSTILE = {
-    "raises": ("failed", "raises: RuntimeError: this pass always raises ?"),
+    "raises": ("failed", "raises: RuntimeError: this pass always raises"),
     "exits-politely": ("no_result", "exits-politely: ended with exit code 0 and left no result"),
     "recurses": ("failed", "recurses: RecursionError: maximum recursion depth exceeded"),
     "hogs-suddenly": ("out_of_memory", f"hogs-suddenly: it needed more than 300 MB ({HOW['memory']})"),
@@ -166,7 +166,7 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
         assert re.fullmatch(pattern, by_recipe[name]["reason"])
     busy = {name: float(row["threads_observed"]) for name, row in by_recipe.items() if row["threads_observed"]}
     assert {name for name, threads in busy.items() if threads > 1.5} >= {"takes-two-threads"}
-    assert busy["keep-largest(share=0.3)"] < 1.5
+    assert 0.5 < busy["spins"] < 1.5
     assert not processes_of(crowded)
     assert max(log.stat().st_size for log in crowded.glob("steps/*/log.txt")) <= 2**20
     assert not list(temporary.iterdir())

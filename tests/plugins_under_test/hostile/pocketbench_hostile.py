@@ -116,7 +116,7 @@ class Draws:
 
 class Raises:
     def compress(self, context: Context) -> None:
-        raise RuntimeError("this pass\nalways raises \udce9")
+        raise RuntimeError("this pass\nalways raises")
 
 
 class Exits:
