@@ -113,7 +113,7 @@ def cells(tool: str) -> list[float]:
     return [end - start for start, end in itertools.pairwise(stamps)]
 
 
-class Clock:
+class Clock(runner.Progress):
     """Wall time of each pass's job, with what rides in it."""
 
     def __init__(self) -> None:
@@ -121,9 +121,6 @@ class Clock:
         self.bare: dict[str, list[float]] = {"bare interpreter": [], "import numpy": []}
         self.others: dict[str, list[float]] = {tool: [] for tool in OTHERS if importlib.util.find_spec(tool)}
         self._since = 0.0
-
-    def stage(self, name: str, to_run: int, reused: int) -> None:
-        """Nothing to note."""
 
     def started(self, label: str) -> None:
         """The first step of a job."""
@@ -141,9 +138,6 @@ class Clock:
         """The export is the last step of a pass's job."""
         if "rest" in result.label and result.kind == "export":
             self.jobs.append(time.perf_counter() - self._since)
-
-    def blocked(self, steps: int) -> None:
-        """Nothing to note."""
 
 
 def main() -> None:

@@ -27,25 +27,16 @@ passes = ["int8-static"]
 """
 
 
-class Quiet:
+class Quiet(runner.Progress):
     """Notes the latency steps, so that they can be forgotten and run again."""
 
     def __init__(self) -> None:
         self.latency: set[str] = set()
 
-    def stage(self, name: str, to_run: int, reused: int) -> None:
-        """Says nothing."""
-
-    def started(self, label: str) -> None:
-        """Says nothing."""
-
     def finished(self, result: StepResult) -> None:
         """Remembers what measures latency."""
         if result.kind == "latency":
             self.latency.add(result.id)
-
-    def blocked(self, steps: int) -> None:
-        """Says nothing."""
 
 
 def main() -> None:

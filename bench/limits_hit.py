@@ -78,27 +78,18 @@ class Takes:
 """
 
 
-class Clock:
+class Clock(runner.Progress):
     """Keeps the results, and when the processes of each were gone."""
 
     def __init__(self, layout: Layout) -> None:
         self.results: list[tuple[StepResult, float]] = []
         self._layout = layout
 
-    def stage(self, name: str, to_run: int, reused: int) -> None:
-        """Says nothing."""
-
-    def started(self, label: str) -> None:
-        """Says nothing."""
-
     def finished(self, result: StepResult) -> None:
         """Keeps it."""
         job = self._layout.step(result.id) / "job.json"  # that of a step that rides in a job lies elsewhere
         started = json.loads(job.read_text(encoding="utf-8"))["started"] if job.exists() else 0.0
         self.results.append((result, started + result.seconds))
-
-    def blocked(self, steps: int) -> None:
-        """Says nothing."""
 
 
 def run(

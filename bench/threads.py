@@ -35,24 +35,15 @@ UPDATES = 1000
 """Long enough that imports and compiling are a small part."""
 
 
-class Quiet:
+class Quiet(runner.Progress):
     """Keeps the results."""
 
     def __init__(self) -> None:
         self.results: list[StepResult] = []
 
-    def stage(self, name: str, to_run: int, reused: int) -> None:
-        """Says nothing."""
-
-    def started(self, label: str) -> None:
-        """Says nothing."""
-
     def finished(self, result: StepResult) -> None:
         """Keeps it."""
         self.results.append(result)
-
-    def blocked(self, steps: int) -> None:
-        """Says nothing."""
 
 
 def again(layout: Layout, result: StepResult, threads: int = 1, updates: int = UPDATES) -> tuple[float, float]:

@@ -51,19 +51,23 @@ _DATA_SHARE = 4  # memory that is reserved and never touched costs nothing; only
 
 
 class Progress(Protocol):
-    """What the runner tells while it works."""
+    """What the runner tells while it works. Each method does nothing by default (and says so, or it would be abstract)."""
 
     def stage(self, name: str, to_run: int, reused: int) -> None:
         """A stage begins, with so many steps to run and so many found finished."""
+        return
 
     def started(self, label: str) -> None:
         """A step began."""
+        return
 
     def finished(self, result: StepResult) -> None:
         """A step ended."""
+        return
 
     def blocked(self, steps: int) -> None:
         """A stage is over, and so many of its steps could not run, since one that they need did not end well."""
+        return
 
 
 @dataclass(frozen=True)

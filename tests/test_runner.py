@@ -352,7 +352,7 @@ def test_kill_9_at_any_moment_loses_only_what_was_running(tmp_path: Path, comman
     for moment in (1, 6, 12):  # finished steps: while building, while measuring
         killed = tmp_path / f"killed{moment}"
         run = subprocess.Popen(
-            [sys.executable, "-m", "benchmark", "--suite", str(file), "--results", str(killed)],
+            [sys.executable, "-m", "benchmark", "--suite", str(file), "--results", str(killed), "--jobs", "2"],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(path)},
             stdout=subprocess.DEVNULL,
@@ -666,7 +666,18 @@ def test_a_killed_fresh_run_keeps_no_old_result(tmp_path: Path, command: Command
     total = again()
     before = stable(results)
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmark", "--suite", str(tmp_path / "suite.toml"), "--results", str(results), "--fresh"],
+        [
+            sys.executable,
+            "-m",
+            "benchmark",
+            "--suite",
+            str(tmp_path / "suite.toml"),
+            "--results",
+            str(results),
+            "--fresh",
+            "--jobs",
+            "2",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
         stdout=subprocess.PIPE,
