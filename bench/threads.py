@@ -18,6 +18,7 @@ from typing import Any
 from benchmark import limits, runner
 from benchmark.budget import BuildLimits
 from benchmark.folders import Layout
+from benchmark.limits import observe
 from benchmark.registry import discover
 from benchmark.store import StepResult
 from benchmark.suite import parse
@@ -71,7 +72,7 @@ def again(layout: Layout, result: StepResult, threads: int = 1, updates: int = U
         )
         while process.poll() is None:
             guard.watch(process.pid)
-            busy.append(guard.runnable())
+            busy.append(observe.runnable_threads(guard.members()))
             time.sleep(0.02)
         ratio = (_cpu_of_children() - before) / (time.perf_counter() - start)
         told = json.loads((Path(name) / "worker.json").read_text(encoding="utf-8"))

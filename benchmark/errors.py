@@ -10,8 +10,9 @@ USER_MISTAKE = 2
 
 
 def one_line(text: str) -> str:
-    """A text as it may stand in a row: on one line, encodable, and not endless."""
-    return " ".join(text.encode("utf-8", "replace").decode().split())[:500]
+    """A text as it may stand in a row and on a terminal: on one line, encodable, without control characters, and not endless."""
+    line = " ".join(text.encode("utf-8", "replace").decode().split())
+    return "".join(one if one.isprintable() else "?" for one in line)[:500]
 
 
 def described(error: BaseException) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import re
 import shutil
+import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from benchmark.errors import UserError, one_line
 from benchmark.measure import size
@@ -23,6 +27,8 @@ _LOG_BYTES = 1024**2  # a longer log is cut
 _LOG_TAIL = 64 * 1024  # to its end
 _LAST_LINES = 10
 _BLOCK = 4096  # bytes that the smallest file takes
+_DEEPEST = 64  # folders within one another
+_TOO_DEEP = 2**60  # bytes
 
 
 @dataclass(frozen=True)
@@ -83,31 +89,68 @@ def holds(artifact: Path, digest: str) -> bool:
 
 
 def bytes_of(folder: Path) -> int:
-    """Bytes of what lies in a folder: files, and folders and links too, each at least a block."""
-    total = 0
-    for place, within, files in os.walk(folder):
-        for name in (*within, *files):
-            with suppress(OSError):  # it has just gone
-                total += max(os.lstat(os.path.join(place, name)).st_size, _BLOCK)
+    """Bytes of what lies in a folder: files, and folders and links too, each at least a block. What lies too deep to be named,
+    copied or removed counts as more than any limit."""
+    total, waiting = 0, [(str(folder), 0)]
+    while waiting:
+        place, depth = waiting.pop()
+        if depth > _DEEPEST:
+            return _TOO_DEEP
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    total += max(entry.stat(follow_symlinks=False).st_size, _BLOCK)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, depth + 1))
+        except OSError as error:  # it has just gone
+            if error.errno == errno.ENAMETOOLONG:
+                return _TOO_DEEP
     return total
+
+
+# Files in a folder where a job could write. Whatever it has put in their place is not followed, waited for or read without end.
+
+
+def _opened(path: Path, flags: int) -> BinaryIO:
+    """Raises OSError for a link, and for anything but a regular file."""
+    file = os.fdopen(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK), "rb+" if flags & os.O_RDWR else "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+def read_own(path: Path, most: int) -> bytes:
+    """The content of a file. Raises OSError where it is none, and ValueError for more than ``most`` bytes."""
+    with _opened(path, os.O_RDONLY) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{path.name} has more than {most:,} bytes")
+    return content
+
+
+def write_own(path: Path, text: str) -> None:
+    """Writes a file in the place of whatever is there."""
+    remove(path)
+    path.touch(exist_ok=False)
+    path.write_text(text, encoding="utf-8")
 
 
 def bound(log: Path) -> None:
     """Cuts a log that has grown too long to its end. The job goes on writing behind that, since it appends."""
-    with suppress(OSError):
-        if log.stat().st_size > _LOG_BYTES:
-            with log.open("rb+") as file:
-                file.seek(-_LOG_TAIL, os.SEEK_END)
-                tail = file.read(_LOG_TAIL)
-                file.truncate(0)
-                file.seek(0)
-                file.write(b"[the beginning was cut]\n" + tail)
+    with suppress(OSError), _opened(log, os.O_RDWR) as file:
+        if os.fstat(file.fileno()).st_size > _LOG_BYTES:
+            file.seek(-_LOG_TAIL, os.SEEK_END)
+            tail = file.read(_LOG_TAIL)
+            file.truncate(0)
+            file.seek(0)
+            file.write(b"[the beginning was cut]\n" + tail)
 
 
 def last_lines(log: Path) -> list[str]:
     """What a job that did not end well said last."""
-    with suppress(OSError), log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _LOG_TAIL))
+    with suppress(OSError), _opened(log, os.O_RDONLY) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL))
         return [one_line(line.decode("utf-8", "replace")) for line in file.read(_LOG_TAIL).splitlines()[-_LAST_LINES:]]
     return []
 
@@ -120,18 +163,23 @@ def sweep() -> None:
             remove(folder)
 
 
-def remove(folder: Path) -> None:
-    """Removes a folder, also one in which a job took away its owner's right to write."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        for place, _, _ in os.walk(folder):
-            with suppress(OSError):
-                os.chmod(place, 0o700)
-        shutil.rmtree(folder, ignore_errors=True)
+def remove(path: Path) -> None:
+    """Removes a folder, whatever a job has made of it: of a link or a file that alone, of folders within one another any number,
+    and those in which it took away its owner's right to write."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    with suppress(RecursionError):
+        shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):  # they go to any depth, and follow no link
+            subprocess.run([*command, "--", path], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def check_tree(folder: Path) -> None:
     """Raises ValueError for a product that cannot be copied to the job that needs it."""
+    if folder.is_symlink() or not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
     for path in folder.rglob("*"):
         if path.is_symlink() or not (path.is_file() or path.is_dir()) or not os.access(path, os.R_OK):
             raise ValueError(f"{path} is not a regular file or folder that can be read")

@@ -141,7 +141,7 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
         row |= _latencies(cell, results, store)
     row["threads_observed"] = max((one for one in _threads(cell, results) if one is not None), default=None)
     if ended_well(cell.memory, results):
-        row["rss_bytes"] = results[cell.memory].facts["rss_bytes"]
+        row["rss_bytes"] = results[cell.memory].facts.get("rss_bytes")
     if ended_well(cell.floor_memory, results):
         row["floor_rss_bytes"] = results[cell.floor_memory].facts.get("rss_bytes")
     if outcome == "ok":

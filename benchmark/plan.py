@@ -495,7 +495,6 @@ class _Branch:
                 "output_kind": cast(BackendSpec, self.backend.spec).output,
                 "metrics": list(cast(TaskSpec, self.planner.registry.tasks[self.task].spec).metrics),
             },
-            rides=self._inspect(artifact, names),
         )
 
     def _memory(self, artifact: str, runtime: Provider, label: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import io
 import json
 import os
 import selectors
@@ -23,18 +24,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from benchmark import data, folders, limits
 from benchmark.budget import format_bytes
 from benchmark.data import Prepared
 from benchmark.errors import UserError, described, of_the_disk, one_line
 from benchmark.folders import Layout
-from benchmark.limits import sandbox
+from benchmark.limits import observe, sandbox
 from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, build_digest, judge, measure_digest, plan, plan_preparation
 from benchmark.registry import Registry
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
 from benchmark.suite import Suite, dump
+from benchmark.told import FILE, Told, read_told
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,9 +170,10 @@ def machine() -> Machine:
 @dataclass
 class _Child:
     """A running job. ``given``: bytes of its files when it began. ``current``: index of the step it is at, since ``since``
-    (monotonic seconds). ``usages``: what it had used when each earlier step ended. ``ended``: when that was seen (monotonic).
-    ``written``: the most bytes that it has added to its files. ``busy``: for each look the step it was at and how many of its
-    threads were busy. ``stopped``: outcome and reason of the step for which it was ended."""
+    (monotonic seconds). ``usages``: what it had used when each earlier step ended, ``took``: how long that was seen to take.
+    ``ended``: when the job was seen to have ended (monotonic). ``written``: the most bytes that it has added to its files.
+    ``busy``: for each look the step it was at and how many of its threads were busy. ``stopped``: outcome and reason of the
+    step for which it was ended."""
 
     process: subprocess.Popen[bytes]
     pidfd: int
@@ -183,23 +186,11 @@ class _Child:
     since: float
     current: int = 0
     usages: list[limits.Usage] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
     ended: float = 0.0
     written: int = 0
     busy: list[tuple[int, int]] = field(default_factory=list)
     stopped: tuple[Outcome, str] | None = None
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What is known of a step that has ended. ``observed``, ``how``: limit -> what was seen, and what enforced it. ``ended``:
-    seconds since 1970."""
-
-    outcome: Outcome
-    reason: str
-    facts: dict[str, Any]
-    observed: Mapping[str, Any]
-    how: Mapping[str, str]
-    ended: float
 
 
 @dataclass
@@ -313,7 +304,7 @@ class _Runner:
                 except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                     continue  # damaged: it is run again
                 self.store.record(result, arrays)
-            elif (told := _told(part)) and told.outcome in REUSABLE:
+            elif (told := read_told(part, step.kind)) and told.outcome in REUSABLE:
                 self._conclude(step, told)
 
     def _next_job(self, waiting: Mapping[str, Step]) -> list[Step] | None:
@@ -425,6 +416,7 @@ class _Runner:
         for step in job:
             if self._hides_source(step):
                 hidden |= _folder(self.sources[step.inputs["data"]])
+                hidden |= _histories(self.sources[step.inputs["data"]])
         data_folders = {inputs[step.id]["data"] for step in job if "data" in inputs[step.id]}
         own = [str(self.layout.part(step.id).absolute()) for step in job]
         return dataclasses.asdict(limits.Sandbox(sorted(hidden), sorted(data_folders), [*own, str(temporary)]))
@@ -446,18 +438,22 @@ class _Runner:
         """A limit that was hit is laid to the step that was running at the look before, though it may have ended since: a pass
         whose child was killed for memory may go on as if nothing had happened."""
         child.guard.watch(child.process.pid)
-        child.written = max(child.written, self._bytes_of(child.steps, child.temporary) - child.given)
+        members = child.guard.members()
+        written = self._bytes_of(child.steps, child.temporary) - child.given + observe.unlinked_bytes(members)
+        child.written = max(child.written, written)
         if child.stopped is None:
             child.stopped = self._hit(child)
         if child.stopped is None:
             self._go_on(child)
             child.stopped = self._late(child) if child.current < len(child.steps) else None
-        child.busy.append((child.current, child.guard.runnable()))
+        child.busy.append((child.current, observe.runnable_threads(members)))
 
     def _go_on(self, child: _Child) -> None:
-        while child.current < len(child.steps) and (self.layout.part(child.steps[child.current].id) / "worker.json").exists():
+        while child.current < len(child.steps) and os.path.lexists(self.layout.part(child.steps[child.current].id) / FILE):
             child.current += 1
-            child.since = time.monotonic()
+            now = time.monotonic()
+            child.took.append(now - child.since)
+            child.since = now
             child.usages.append(child.guard.usage())
 
     def _hit(self, child: _Child) -> tuple[Outcome, str] | None:
@@ -492,7 +488,7 @@ class _Runner:
         """Records the steps of a job that has ended; returns those it did not come to although they still can run."""
         blamed = min(child.current, len(child.steps) - 1)
         for position, step in enumerate(child.steps):
-            told = _told(self.layout.part(step.id))
+            told = read_told(self.layout.part(step.id), step.kind)
             if told is None or (child.stopped and position == blamed):
                 told = _without_result(child)
             result = self._conclude(step, dataclasses.replace(_with_usage(told, child, position), how=self._how(step)))
@@ -506,7 +502,7 @@ class _Runner:
                 return late
         return []
 
-    def _conclude(self, step: Step, told: _Told) -> StepResult:
+    def _conclude(self, step: Step, told: Told) -> StepResult:
         """Looks at what an ended step left, gives its folder the final name and records it."""
         part, final = self.layout.part(step.id), self.layout.step(step.id)
         outcome, reason, facts, arrays = told.outcome, told.reason, told.facts, dict[str, Any]()
@@ -518,6 +514,8 @@ class _Runner:
             outcome, reason = "out_of_memory", f"its memory came to {peak:,} bytes of {self.suite.build.memory:,}"
         if (spent := told.observed.get("cpu_seconds") or 0) > self.suite.build.cpu and outcome == "ok":
             outcome, reason = "timeout", f"ended after {spent:.1f} s of CPU time of {self.suite.build.cpu:g}"
+        if (most := told.observed.get("processes") or 0) > self.suite.build.processes and outcome == "ok":
+            outcome, reason = "failed", f"it had {most} processes and threads of {self.suite.build.processes}"
         if (told.observed.get("cores") or 0) > self.suite.build.cores and outcome == "ok":
             outcome, reason = "invalid", f"it gave itself {told.observed['cores']} cores, {self.suite.build.cores} are allowed"
         if outcome == "ok":
@@ -537,7 +535,7 @@ class _Runner:
             limits=self._evidence(told),
             ingredients=step.ingredients,
         )
-        (part / "result.json").write_text(result.to_json(), encoding="utf-8")
+        folders.write_own(part / "result.json", result.to_json())
         folders.remove(final)
         part.rename(final)
         self.store.record(result, arrays)
@@ -568,10 +566,18 @@ class _Runner:
             raise ValueError("the artifact has no bytes")
         final = self.layout.artifact(digest)
         if folders.holds(final, digest):
-            shutil.rmtree(output)
-        else:
-            shutil.rmtree(final, ignore_errors=True)  # there may be one that somebody has changed
-            output.rename(final)
+            folders.remove(output)
+            return digest
+        part = final.with_suffix(".part")
+        folders.remove(part)
+        for path in size.artifact_files(output):
+            (copy := part / path.relative_to(output)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(
+                path, copy
+            )  # its content alone: modes, times and attributes are no part of it, and could hold something
+        folders.remove(final)  # there may be one that somebody has changed
+        part.rename(final)
+        folders.remove(output)
         return digest
 
     def _score(self, step: Step, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Accepted:
@@ -602,7 +608,7 @@ class _Runner:
             **{name: inside.get(name, _UNENFORCED) for name in sandbox.HOW},
         }
 
-    def _evidence(self, told: _Told) -> dict[str, Any]:
+    def _evidence(self, told: Told) -> dict[str, Any]:
         build = self.suite.build
         allowed: dict[str, Any] = {
             "cores": build.cores,
@@ -636,6 +642,12 @@ def _folder(package: str) -> set[str]:
     return set(found.submodule_search_locations or ()) if found else set()
 
 
+def _histories(package: str) -> set[str]:
+    """The repositories that a package lies in, which hold its files too."""
+    above = {parent for place in _folder(package) for parent in Path(place).resolve().parents}
+    return {str(parent / ".git") for parent in above if (parent / ".git").exists()}
+
+
 def _kill(child: _Child) -> None:
     """Kills whatever is left of a job. Its first process is reaped last, so its number cannot be another's yet."""
     child.guard.kill(child.process.pid)
@@ -645,7 +657,7 @@ def _kill(child: _Child) -> None:
     folders.remove(child.temporary)
 
 
-def _without_result(child: _Child) -> _Told:
+def _without_result(child: _Child) -> Told:
     """What is to be said of a step whose job ended, or was ended, before it had a result."""
     code = child.process.returncode
     outcome: Outcome = "no_result"
@@ -655,10 +667,10 @@ def _without_result(child: _Child) -> _Told:
     elif code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         outcome, reason = "crashed", f"killed by {name}"
-    return _Told(outcome, reason, {}, {"seconds": child.ended - child.since}, {}, time.time())
+    return Told(outcome, reason, {}, {"seconds": child.ended - child.since}, {}, time.time())
 
 
-def _with_usage(told: _Told, child: _Child, position: int) -> _Told:
+def _with_usage(told: Told, child: _Child, position: int) -> Told:
     """Adds what the job with all its processes had used when its step at this position ended: memory, processes and files since
     the job began, CPU time and busy threads of the step alone."""
     usage = child.usages[min(position, len(child.usages) - 1)]
@@ -669,39 +681,21 @@ def _with_usage(told: _Told, child: _Child, position: int) -> _Told:
         "cpu_seconds": _spent(usage, child.usages[:position][-1:]),
         "threads": statistics.mean(busy) if len(busy) >= _LOOKS else None,
         "file_bytes": child.written,
+        "seconds": _seconds(told, child, position),
     }
     return dataclasses.replace(told, observed={**told.observed, **seen})
+
+
+def _seconds(told: Told, child: _Child, position: int) -> float:
+    """The seconds that a step says it took, within what the host saw: it may have changed its clock."""
+    seen = child.took[position] if position < len(child.took) else child.ended - child.since
+    return min(max(float(told.observed["seconds"]), seen - 3 * _POLL), seen)
 
 
 def _spent(now: limits.Usage, before: Sequence[limits.Usage]) -> float | None:
     """CPU seconds since an earlier look, of which there is at most one."""
     earlier = before[0].cpu_seconds if before else 0.0
     return None if now.cpu_seconds is None or earlier is None else now.cpu_seconds - earlier
-
-
-def _told(part: Path) -> _Told | None:
-    """What the worker told of the step that works in this folder; None where it has not come to the end."""
-    path = part / "worker.json"
-    try:
-        told = _sayable(json.loads(path.read_text(encoding="utf-8")))
-        observed = told["observed"]
-        if told["outcome"] not in get_args(Outcome) or not isinstance(observed["seconds"], float):
-            return None  # not what the worker writes
-        if not all(value is None or isinstance(value, int | float) for value in observed.values()):
-            return None
-        facts, how = dict(told["facts"]), dict(told["how"])
-        return _Told(told["outcome"], str(told["reason"]), facts, told["observed"], how, path.stat().st_mtime)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _sayable(value: Any) -> Any:
-    """A JSON value in whose texts halves of characters, which no file can say, are replaced (U+FFFD)."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {_sayable(key): _sayable(one) for key, one in value.items()}
-    return [_sayable(one) for one in value] if isinstance(value, list) else value
 
 
 def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
@@ -725,12 +719,19 @@ def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
         return arrays
     if step.kind not in ("evaluate", "latency"):
         return {}
-    path = folder / "arrays.npz"
-    with zipfile.ZipFile(path) as packed:
-        if (size := sum(member.file_size for member in packed.infolist())) > _ARRAYS_BYTES:
-            raise ValueError(f"arrays.npz holds {size:,} bytes, more than {_ARRAYS_BYTES:,}")
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)
+    content = folders.read_own(folder / "arrays.npz", _ARRAYS_BYTES)
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:  # the worker compresses nothing
+        if sum(member.file_size for member in packed.infolist()) > len(content):
+            raise ValueError("arrays.npz is compressed")
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        arrays = dict(stored)
+    if step.kind == "latency":
+        shape = (step.settings["rounds"], step.settings["calls"])
+        for role in ("artifact", "anchor", "floor"):
+            times = arrays.get(role)
+            if times is not None and not (times.shape == shape and times.dtype == np.int64 and (times > 0).all()):
+                raise ValueError(f"the times of {role} are not {shape[0]} × {shape[1]} whole numbers above 0")
+    return arrays
 
 
 def _classes(prepared: Path) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import benchmark
-from benchmark import limits
+from benchmark import limits, runner
 from benchmark.limits import sandbox
 from benchmark.limits.guard import mechanisms
 from benchmark.measure import size
@@ -34,6 +34,7 @@ Site = Callable[..., Path]
 SECONDS = 15
 """Time limit a step: far more than any honest step here needs, also when the tests share the machine."""
 HOW = limits.choose().how
+NOT_TOLD = "what it told the host is not what a step tells"
 HOSTILE = {
     "raises": ("failed", "raises: RuntimeError: this pass always raises"),
     "exits-politely": ("no_result", "exits-politely: ended with exit code 0 and left no result"),
@@ -54,11 +55,24 @@ HOSTILE = {
     "lies": ("ok", ""),
     "says-what-no-text-can": ("ok", ""),
     "leaves-arrays": ("ok", ""),
-    "forges-nonsense": ("no_result", "forges-nonsense: ended with exit code 0 and left no result"),
+    "forges-nonsense": ("invalid", f"forges-nonsense: {NOT_TOLD}: observed values must be numbers"),
+    "pipes-its-result": ("no_result", "pipes-its-result: ended with exit code 0 and left no result"),
+    "pipes-its-log": ("failed", "pipes-its-log: RuntimeError: read that"),
+    "links-its-log": ("ok", ""),
+    "links-its-result": ("ok", ""),
+    "links-its-output": ("failed", "links-its-output: RuntimeError: remove that"),
+    "blocks-its-result": ("ok", ""),
+    "tells-nan": ("invalid", f"tells-nan: {NOT_TOLD}: NaN is no number"),
+    "claims-too-much": ("invalid", f"claims-too-much: {NOT_TOLD}: 100000000000000000... is no number"),
+    "digs": ("failed", "digs: it wrote more than 150 MB into its folders"),
+    "holds-unlinked": ("failed", "holds-unlinked: it wrote more than 150 MB into its folders"),
+    "turns-its-clock": ("ok", ""),
     "empties": ("invalid", "empties: the artifact has no bytes"),
     **(
         {
             "writes-outside": ("failed", "writes-outside: RuntimeError: 3 of 3 writes were refused"),
+            "shares-memory": ("ok", ""),
+            "takes-rights": ("failed", "takes-rights: RuntimeError: 3 of 3 were refused"),
             "looks-around": ("failed", "looks-around: RuntimeError: it found 0"),
             "calls-home": ("failed", "calls-home: OSError: [Errno 101] Network is unreachable"),
         }
@@ -81,6 +95,9 @@ HOSTILE = {
 PLACES = {  # reasons that name a path
     "links-artifact": ("invalid", r"links-artifact: .*/output/model\.onnx is not a regular file or folder"),
     "links": ("invalid", r"links: .*/weights\.npz is not a regular file or folder that can be read"),
+    "nests": ("invalid", f"nests: {NOT_TOLD}: maximum recursion depth exceeded.*"),
+    "links-to-labels": ("invalid", r"links-to-labels: .*/output is not a folder"),
+    "removes-its-output": ("invalid", r"removes-its-output: .*/output is not a folder"),
     "reads-beside": ("failed", r"inspect: ValidationError: Location of external TensorProto .*"),
 }
 if "cpuset" in HOW["cores"]:
@@ -117,6 +134,11 @@ def processes_of(results: Path) -> list[int]:
     return found
 
 
+def shared_memory() -> list[str]:
+    """Keys of the segments of System V shared memory."""
+    return [line.split()[0] for line in Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]]
+
+
 def finished_steps(results: Path) -> int:
     if not (results / "store.sqlite").exists():
         return 0
@@ -150,12 +172,22 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
     assert command("--suite", str(good_file), "--results", str(alone), path=[path]).returncode == 0
     good = stable(alone)
     assert [row["outcome"] for row in good] == ["ok"] * 4
-    temporary = tmp_path / "tmp"
+    temporary, victim = tmp_path / "tmp", tmp_path / "victim" / "file"
     temporary.mkdir()
+    victim.parent.mkdir(mode=0o755)
+    victim.write_bytes(content := os.urandom(3_000_000))
+    before = shared_memory()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         run = command(
-            "--suite", str(file), "--results", str(crowded), path=[path], TMPDIR=str(temporary), BENCHMARK_ZOO_PORT=port
+            "--suite",
+            str(file),
+            "--results",
+            str(crowded),
+            path=[path],
+            TMPDIR=str(temporary),
+            BENCHMARK_ZOO_PORT=port,
+            BENCHMARK_ZOO_VICTIM=str(victim),
         )
     assert run.returncode == 0, run.stderr
     assert "import_error of pocketbench-import-error 1.0: ImportError: No module named 'left_pad'" in run.stderr
@@ -167,8 +199,11 @@ def test_hostile_passes_become_outcomes_and_harm_no_other_cell(
     busy = {name: float(row["threads_observed"]) for name, row in by_recipe.items() if row["threads_observed"]}
     assert {name for name, threads in busy.items() if threads > 1.5} >= {"takes-two-threads"}
     assert 0.5 < busy["spins"] < 1.5
+    assert float(by_recipe["turns-its-clock"]["build_seconds"]) > 1
+    assert (victim.read_bytes(), victim.parent.stat().st_mode & 0o777) == (content, 0o755)
+    assert shared_memory() == before
     assert not processes_of(crowded)
-    assert max(log.stat().st_size for log in crowded.glob("steps/*/log.txt")) <= 2**20
+    assert max(log.lstat().st_size for log in crowded.glob("steps/*/log.txt")) <= 2**20
     assert not list(temporary.iterdir())
 
     assert [row for row in stable(crowded) if row["recipe"] not in {*HOSTILE, *PLACES}] == good
@@ -690,6 +725,16 @@ def test_a_killed_fresh_run_keeps_no_old_result(tmp_path: Path, command: Command
         os.killpg(run.pid, signal.SIGKILL)
     assert total - 8 <= again() <= total - 2
     assert stable(results) == before
+
+
+def test_the_repository_of_a_tasks_package_is_hidden_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "clone" / "tasks" / "benchmark_of_nobody"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    monkeypatch.syspath_prepend(package.parent)
+    assert runner._histories("benchmark_of_nobody") == set()
+    (tmp_path / "clone" / ".git").mkdir()
+    assert runner._histories("benchmark_of_nobody") == {str(tmp_path / "clone" / ".git")}
 
 
 def test_the_commit_is_named_with_its_state_and_only_for_our_own_checkout(tmp_path: Path) -> None:

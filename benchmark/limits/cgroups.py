@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmark.budget import BuildLimits
 from benchmark.limits.groups import own_groups
 from benchmark.limits.guard import Guard, Limit, Usage
-from benchmark.limits.observe import mapped_files, runnable_threads
+from benchmark.limits.observe import mapped_files
 
 _ENTER = 'for group do shift; [ "$group" = -- ] && break; echo $$ > "$group/cgroup.procs" || exit 125; done; exec "$@"'
 """Puts the shell into each group up to ``--`` and becomes the command: in the group before its first instruction."""
@@ -124,8 +124,8 @@ class _Group:
         own = sum(self._entry("memory", "memory.stat", kind) or 0 for kind in kinds)
         self.resident = max(self.resident, own + mapped_files(_members(self.folders["memory"])))
 
-    def runnable(self) -> int:
-        return runnable_threads(_members(self.folders["memory"]))
+    def members(self) -> Collection[int]:
+        return _members(self.folders["memory"])
 
     def usage(self) -> Usage:
         if self.version == 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -34,8 +34,8 @@ class Guard(Protocol):
     def watch(self, leader: int) -> None:
         """Called about ten times a second with the pid of the job's first process."""
 
-    def runnable(self) -> int:
-        """How many threads of the job, as far as it is known from the last look, run or are ready to run just now."""
+    def members(self) -> Collection[int]:
+        """The job's processes, as far as they are known from the last look."""
 
     def usage(self) -> Usage:
         """What the job has used."""

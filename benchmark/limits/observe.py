@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,6 +16,19 @@ def runnable_threads(pids: Iterable[int]) -> int:
     """How many threads of these processes run or are ready to run just now. It tells one busy thread from two also on one core,
     where CPU time over wall time is 1 in both cases."""
     return sum(_is_runnable(task) for pid in pids for task in _tasks(pid))
+
+
+def unlinked_bytes(pids: Iterable[int]) -> int:
+    """Bytes of the files that these processes hold open though they have no name any more, each counted once."""
+    found: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        with suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    status = descriptor.stat()
+                    if stat.S_ISREG(status.st_mode) and not status.st_nlink:
+                        found[status.st_dev, status.st_ino] = status.st_size
+    return sum(found.values())
 
 
 def mapped_files(pids: Iterable[int]) -> int:

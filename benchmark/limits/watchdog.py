@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from benchmark.budget import BuildLimits
 from benchmark.limits.guard import JOB, Guard, Limit, Usage
-from benchmark.limits.observe import mapped_files, runnable_threads
+from benchmark.limits.observe import mapped_files
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE = 10.0  # seconds for killed processes to go
@@ -41,12 +41,12 @@ class Watchdog:
 
 @dataclass
 class _Tree:
-    """``members``: pid -> when it started, since a number may be given again. ``ticks``: CPU time, also of the ended."""
+    """``known``: pid -> when it started, since a number may be given again. ``ticks``: CPU time, also of the ended."""
 
     mark: bytes
     limits: BuildLimits
     launcher: Sequence[str] = ()
-    members: dict[int, int] = field(default_factory=dict)
+    known: dict[int, int] = field(default_factory=dict)
     ticks: dict[tuple[int, int], int] = field(default_factory=dict)
     memory: int = 0
     processes: int = 0
@@ -65,12 +65,12 @@ class _Tree:
     def _look(self, leader: int) -> dict[int, _Process]:
         """The living processes of the job: those known before, their descendants, and orphans that carry its mark."""
         table = dict(_table())
-        found = {pid for pid, started in self.members.items() if pid in table and table[pid].started == started}
+        found = {pid for pid, started in self.known.items() if pid in table and table[pid].started == started}
         found |= {leader} & set(table)
         found |= {pid for pid, one in table.items() if one.parent == os.getpid() and pid not in found and self._carries(pid)}
         while more := {pid for pid, one in table.items() if one.parent in found} - found:
             found |= more
-        self.members = {pid: table[pid].started for pid in found}
+        self.known = {pid: table[pid].started for pid in found}
         return {pid: table[pid] for pid in found}
 
     def _carries(self, pid: int) -> bool:
@@ -79,8 +79,8 @@ class _Tree:
         except OSError:
             return False
 
-    def runnable(self) -> int:
-        return runnable_threads(self.members)
+    def members(self) -> Collection[int]:
+        return self.known.keys()
 
     def usage(self) -> Usage:
         return Usage(self.memory, sum(self.ticks.values()) / _TICKS, self.processes)

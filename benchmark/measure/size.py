@@ -7,10 +7,14 @@ import os
 import zlib
 from pathlib import Path
 
+NAMES = 1024
+"""Characters that the names of an artifact's files may have in all."""
+
 
 def artifact_files(folder: Path) -> list[Path]:
-    """All files below ``folder``, sorted by their path in it. Raises ValueError, naming the entry, where there is no file or
-    anything but files and folders: a link could point to bytes that are not charged."""
+    """All files below ``folder``, sorted by their path in it. Raises ValueError, naming the entry, where there is no file,
+    anything but files and folders, or more than :data:`NAMES` characters of names: a link could point to bytes that
+    are not charged, and names could hold some."""
     entries = sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix())
     for path in (folder, *entries):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
@@ -18,6 +22,8 @@ def artifact_files(folder: Path) -> list[Path]:
     files = [path for path in entries if path.is_file()]
     if not files:
         raise ValueError(f"{folder} holds no file")
+    if (characters := sum(len(path.relative_to(folder).as_posix()) for path in files)) > NAMES:
+        raise ValueError(f"the names in {folder} have {characters} characters, more than {NAMES}")
     return files
 
 

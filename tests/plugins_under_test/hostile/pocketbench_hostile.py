@@ -52,6 +52,22 @@ ON_MODELS = (
     ("says-what-no-text-can", "SaysWhatNoTextCan", "Claims half a character."),
     ("leaves-arrays", "LeavesArrays", "Leaves a damaged file of the name of the host's."),
     ("forges-nonsense", "ForgesNonsense", "Tells the host of its own end, wrongly."),
+    ("pipes-its-result", "PipesItsResult", "Puts a pipe where the host reads how it ended."),
+    ("pipes-its-log", "PipesItsLog", "Puts a pipe in the place of its log."),
+    ("links-its-log", "LinksItsLog", "Puts a link to a file of the host's in the place of its log."),
+    ("links-its-result", "LinksItsResult", "Puts a link to a file of the host's where the host writes."),
+    ("links-its-output", "LinksItsOutput", "Puts a link to a folder of the host's in the place of its output."),
+    ("links-to-labels", "LinksToLabels", "Gives the prepared fold, labels and all, to the next pass."),
+    ("blocks-its-result", "BlocksItsResult", "Puts a folder where the host writes."),
+    ("tells-nan", "TellsNan", "Tells the host what is no JSON."),
+    ("nests", "Nests", "Tells the host lists in lists without end."),
+    ("claims-too-much", "ClaimsTooMuch", "Claims a number of 401 digits."),
+    ("removes-its-output", "RemovesItsOutput", "Says that it has ended well, and has no output."),
+    ("digs", "Digs", "Makes 1,500 folders within one another."),
+    ("holds-unlinked", "HoldsUnlinked", "Writes into files that have no name any more."),
+    ("shares-memory", "SharesMemory", "Leaves a piece of System V shared memory."),
+    ("takes-rights", "TakesRights", "Makes itself a namespace, a higher priority and a line in the kernel's log."),
+    ("turns-its-clock", "TurnsItsClock", "Stops the clock for two seconds."),
     ("lies", "Lies", "Says that it made the model ten times smaller."),
 )
 ARTIFACT = {"stage": "artifact", "accepts": ("onnx",), "produces": "onnx", "requires": {"onnx": "onnx"}}
@@ -373,6 +389,145 @@ class ForgesNonsense:
         told = {"outcome": "ok", "reason": "", "facts": {}, "how": {}, "observed": {"seconds": 1.0, "memory": "much"}}
         (context.output.parent / "worker.json").write_text(json.dumps(told), encoding="utf-8")
         os._exit(0)
+
+
+def _tell(context: Context, text: str) -> None:
+    """Says in the worker's place how the step has ended, and ends."""
+    (context.output.parent / "worker.json").write_text(text, encoding="utf-8")
+    os._exit(0)
+
+
+TOLD = '{"outcome": "ok", "reason": "", "facts": FACTS, "how": {}, "observed": {"seconds": 0.1}}'
+
+
+class PipesItsResult:
+    def compress(self, context: Context) -> None:
+        os.mkfifo(context.output.parent / "worker.json")
+        os._exit(0)
+
+
+class PipesItsLog:
+    def compress(self, context: Context) -> None:
+        (context.output.parent / "log.txt").unlink()
+        os.mkfifo(context.output.parent / "log.txt")
+        raise RuntimeError("read that")
+
+
+class LinksItsLog:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        (context.output.parent / "log.txt").unlink()
+        (context.output.parent / "log.txt").symlink_to(os.environ["BENCHMARK_ZOO_VICTIM"])
+        time.sleep(0.5)
+
+
+class LinksItsResult:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        (context.output.parent / "result.json").symlink_to(os.environ["BENCHMARK_ZOO_VICTIM"])
+
+
+class LinksItsOutput:
+    def compress(self, context: Context) -> None:
+        context.output.rmdir()
+        context.output.symlink_to(Path(os.environ["BENCHMARK_ZOO_VICTIM"]).parent)
+        raise RuntimeError("remove that")
+
+
+class LinksToLabels:
+    def compress(self, context: Context) -> None:
+        (fold,) = {path.resolve().parent for path in context.output.parents[1].glob("*/output/fit")}
+        context.output.rmdir()
+        context.output.symlink_to(fold)
+        _tell(context, TOLD.replace("FACTS", "{}"))
+
+
+class BlocksItsResult:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        (context.output.parent / "result.json").mkdir()
+
+
+class TellsNan:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        _tell(context, TOLD.replace("FACTS", '{"updates": NaN}'))
+
+
+class Nests:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        _tell(context, "[" * 100_000)
+
+
+class ClaimsTooMuch:
+    def compress(self, context: Context) -> None:
+        Changes().compress(context)
+        context.report(matched=1, changed=1, size_ratio=10**400)
+
+
+class RemovesItsOutput:
+    def compress(self, context: Context) -> None:
+        context.output.rmdir()
+        _tell(context, TOLD.replace("FACTS", "{}"))
+
+
+class Digs:
+    def compress(self, context: Context) -> None:
+        os.chdir(context.output)
+        for _ in range(1500):
+            os.mkdir("d")
+            os.chdir("d")
+        time.sleep(5)
+
+
+class HoldsUnlinked:
+    def compress(self, context: Context) -> None:
+        kept = []
+        for number in range(8):
+            file = (context.output / str(number)).open("wb")
+            file.write(bytes(50_000_000))
+            (context.output / str(number)).unlink()
+            kept.append(file)
+        time.sleep(5)
+        Changes().compress(context)
+
+
+class SharesMemory:
+    KEY = 0x504F434B
+
+    def compress(self, context: Context) -> None:
+        import ctypes
+
+        Changes().compress(context)
+        if ctypes.CDLL(None).shmget(self.KEY, 1_000_000, 0o1666) < 0:
+            raise RuntimeError("there is none")
+
+
+class TakesRights:
+    def compress(self, context: Context) -> None:
+        import ctypes
+
+        def unshare() -> None:
+            if ctypes.CDLL(None, use_errno=True).unshare(0x10000000):
+                raise OSError(ctypes.get_errno(), "unshare")
+
+        ways = (unshare, lambda: os.nice(-10), lambda: Path("/dev/kmsg").write_text("pocketbench", encoding="utf-8"))
+        refused = 0
+        for way in ways:
+            try:
+                way()
+            except OSError:
+                refused += 1
+        raise RuntimeError(f"{refused} of {len(ways)} were refused")
+
+
+class TurnsItsClock:
+    def compress(self, context: Context) -> None:
+        now = time.monotonic()
+        time.sleep(2)
+        time.monotonic = lambda: now
+        Changes().compress(context)
 
 
 class Lies:
