@@ -226,7 +226,7 @@ class _Runner:
         with limits.pinned(others or self.cores):  # the host keeps off the core on which it measures
             self._stage("measure", self._worth_measuring(whole), 1)
         for left in (self.layout.root / "steps").glob("*.part"):  # of killed runs, of steps that no plan has any more
-            shutil.rmtree(left, ignore_errors=True)
+            folders.remove(left)
         ended = [(cell, *judge(cell, self.results)) for cell in whole.cells]
         return Ended([(cell, outcome or "no_result", reason) for cell, outcome, reason in ended], self.steps_run)
 
@@ -288,7 +288,7 @@ class _Runner:
     def _forget(self, steps: Sequence[Step]) -> None:
         for step in steps:
             for folder in (self.layout.part(step.id), self.layout.step(step.id)):
-                shutil.rmtree(folder, ignore_errors=True)
+                folders.remove(folder)
         self.store.forget([step.id for step in steps])
 
     def _recover(self, steps: Sequence[Step]) -> None:
