@@ -182,9 +182,9 @@ class Greedy:
         import numpy as np
 
         np.savez(context.output / "weights.npz", weights=2 * np.load(context.input / "weights.npz")["weights"])
-        if "FILL" in os.environ:
+        if "BENCHMARK_FILL" in os.environ:
             try:
-                with (context.output / os.environ["FILL"]).open("wb") as file:
+                with (context.output / os.environ["BENCHMARK_FILL"]).open("wb") as file:
                     while True:
                         np.zeros(100_000, np.uint8).tofile(file)
             except OSError:
@@ -234,7 +234,7 @@ def on_a_small_disk(tmp_path: Path, path: Path, script: str, recipes: str) -> Ca
 
 
 def test_a_step_that_fills_the_disk_has_failed_and_gives_way_to_the_others(tmp_path: Path, site: Site, rows: Rows) -> None:
-    script = "export FILL=fill; name=first; keep run; cp disk/r/rows.csv ."
+    script = "export BENCHMARK_FILL=fill; name=first; keep run; cp disk/r/rows.csv ."
     said = on_a_small_disk(tmp_path, site("linear"), script, '"greedy" "greedy(quiet=true)"')
     code, out, err = said("first")
     assert (code, err) == (0, "")
@@ -254,7 +254,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_when_there_is_spa
     tmp_path: Path, site: Site, rows: Rows
 ) -> None:
     script = """
-    name=first; FILL=$(pwd)/disk/fill keep unconfined  # in namespaces the pass could not write there
+    name=first; BENCHMARK_FILL=$(pwd)/disk/fill keep unconfined  # in namespaces the pass could not write there
     name=look; keep run --dry-run
     rm disk/fill
     name=second; keep run

@@ -34,7 +34,7 @@ Stable = Callable[[Path], list[dict[str, Any]]]
 
 AUDIT = """
 import os, sys
-_folder = os.environ.get("AUDIT_FOLDER")
+_folder = os.environ.get("BENCHMARK_AUDIT_FOLDER")
 if _folder:
     _command = open("/proc/self/cmdline").read().replace("\\0", " ")
     _log = os.open(os.path.join(_folder, f"{os.getpid()}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -64,7 +64,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "audit").mkdir()
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(AUDIT, encoding="utf-8")
-    run = smoke(folder, AUDIT_FOLDER=str(folder / "audit"), PYTHONPATH=str(folder / "site"))
+    run = smoke(folder, BENCHMARK_AUDIT_FOLDER=str(folder / "audit"), PYTHONPATH=str(folder / "site"))
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     (folder / "stdout.txt").write_text(run.stdout, encoding="utf-8")
@@ -98,7 +98,9 @@ def test_every_cell_of_the_dry_run_is_a_row(audited: Path, tmp_path: Path, rows:
 
 
 def test_outcomes(results: Path, rows: Rows) -> None:
-    outcomes = {(row["backend"], row["recipe"], row["outcome"], row["reason"]) for row in rows(results)}
+    # After ten updates a network may give every row the same label, and then says so.
+    alike = re.compile(r"labels: all \d+ test rows get \w+")
+    outcomes = {(row["backend"], row["recipe"], row["outcome"], alike.sub("", row["reason"])) for row in rows(results)}
     recipe = "prune-structured(sparsity=0.5) + int8-static"
     assert outcomes == {
         ("torch", "reference", "ok", ""),
@@ -131,7 +133,7 @@ def test_no_build_job_opens_task_data_or_test_arrays(audited: Path) -> None:
             job = json.loads((Path(found[1].removesuffix(".part")) / "job.json").read_text(encoding="utf-8"))
             jobs[job["steps"][0]["kind"]].append(opened)
     opened_by = {kind: {name for opened in lists for name in opened} for kind, lists in jobs.items()}
-    assert set(opened_by) >= {"prepare", "train", "pass", "inspect", "latency", "memory"}
+    assert set(opened_by) >= {"prepare", "train", "pass", "inspect", "evaluate", "latency", "memory"}
 
     def task_data(kind: str) -> set[str]:
         return {name for name in opened_by[kind] if re.search(r"benchmark_(mnist|nodule|credit|imu)/data/", name)}
@@ -140,9 +142,9 @@ def test_no_build_job_opens_task_data_or_test_arrays(audited: Path) -> None:
         return {name for name in opened_by[kind] if "/inputs/" in name or "/truth/" in name or Path(name).match("test_*.npy")}
 
     assert len(task_data("prepare")) == 4
-    assert len(test_arrays("inspect")) == 8  # evaluations ride in these jobs; the hook does see such files
-    assert not [name for name in opened_by["inspect"] if "/truth/" in name or name.endswith("_y.npy")]
-    for kind in opened_by.keys() & {"train", "pass", "export"}:
+    assert len(test_arrays("evaluate")) == 8  # the hook does see such files
+    assert not [name for name in opened_by["evaluate"] if "/truth/" in name or name.endswith("_y.npy")]
+    for kind in opened_by.keys() & {"train", "pass", "export", "inspect"}:
         assert not task_data(kind)
         assert not test_arrays(kind)
 
@@ -253,10 +255,10 @@ def test_latency_and_memory_columns(by_cell: Cells, store: Store) -> None:
             continue
         (step,) = cell.latency
         samples = store.array(step, "artifact")
-        assert samples.shape == (1, 100)
+        assert samples.shape == (1, 300)
         assert float(row["latency_p50_us"]) == pytest.approx(np.median(samples) / 1e3)
         assert 0 < float(row["latency_p50_us"]) <= float(row["latency_p90_us"])
-        assert row["latency_p99_us"] == ""  # 100 samples do not allow it
+        assert row["latency_p99_us"] == ""  # 300 samples do not allow it
         assert float(row["floor_us"]) > 0
         assert row["latency_ratio_low"] == row["latency_ratio_high"] == ""  # one process: no interval
         if cell.recipe == "reference":
