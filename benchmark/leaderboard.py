@@ -145,7 +145,9 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
         row["rss_bytes"] = results[cell.memory].facts.get("rss_bytes")
     if ended_well(cell.floor_memory, results):
         row["floor_rss_bytes"] = results[cell.floor_memory].facts.get("rss_bytes")
-    if outcome == "ok":
+    if outcome != "ok":
+        row["stopped_by"] = None  # it would be that of a training before what went wrong
+    else:
         row["reason"] = "; ".join(f"{name}: {remark}" for name, remark in _remarks(cell, results, store).items())
         if missing := [name for name in PROVENANCE if row[name] in (None, "", {})]:
             return row | {"outcome": "invalid", "reason": f"it does not say where it comes from: no {', '.join(missing)}"}

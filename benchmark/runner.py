@@ -604,7 +604,7 @@ class _Runner:
             **self.enforcer.how,
             "seconds": "wall clock of the host",
             "file_bytes": "rlimit for one file, all together looked at every 0.1 s",
-            "threads": "mean of looks every 0.1 s; what holds them is cores",
+            "threads": "held by cores, the mean of looks every 0.1 s",
             **{name: inside.get(name, _UNENFORCED) for name in sandbox.HOW},
         }
 

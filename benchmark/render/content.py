@@ -27,7 +27,7 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[
     cpus = ", ".join(sorted({row["cpu_model"] for row in rows if row["cpu_model"]})) or "no machine yet"
     lines = [
         style.say(
-            "Built within {seconds:g} s and {memory} a step on {cores} core(s), enforced by {how}. Latency on {cpus} by "
+            "Built within {seconds:g} s and {memory} a step on {cores} core(s); memory held by {how}. Latency on {cpus} by "
             "{runtimes}: another device has another.",
             seconds=build["seconds"],
             cores=build["cores"],

@@ -464,7 +464,7 @@ def test_captions_say_what_the_numbers_are() -> None:
     text = render(table(entry(row()), baselines={"constant": 0.7, "trivial": 0.75}), table(entry(row()), task="credit"))
     assert text.startswith("# PocketBench: suite edge\n\n")
     assert text.endswith("\n")
-    assert "Built within 60 s and 1 GiB a step on 1 core(s), enforced by a test." in text
+    assert "Built within 60 s and 1 GiB a step on 1 core(s); memory held by a test." in text
     assert "Latency on Some CPU @ 2.20GHz by onnxruntime: another device has another." in text
     assert "One seed and one fold: a screening run." in text
     assert (
