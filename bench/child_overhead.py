@@ -20,6 +20,8 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from idle import BACKEND, installed
+
 from benchmark import runner
 from benchmark.folders import Layout
 from benchmark.registry import discover
@@ -29,28 +31,15 @@ from benchmark.suite import parse
 CELLS = 100
 TURN = 20
 """So many cells of another tool in one go, then so many jobs: what slows the machine for a while slows them all."""
-PLUGIN = """
-from pathlib import Path
-from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
-
-@hookimpl
-def benchmark_backends():
-    return [BackendSpec(name="idle", target="idle:Idle", summary="Nothing.", architectures={"tabular": ("none",)},
-                        exports=("onnx",), output="logits")]
-
+PASS = """
 @hookimpl
 def benchmark_compressors():
-    return [CompressorSpec(name="rest", target="idle:Idle", summary="Nothing.", stage="model", backend="idle",
+    return [CompressorSpec(name="rest", target="idling:Rest", summary="Nothing.", stage="model", backend="idle",
                            params=(Param("n", 0, low=0),))]
 
-class Idle:
-    def train(self, context):
-        (context.output / "model").write_text("model", encoding="utf-8")
-
-    compress = train
-
-    def export(self, context, format):
-        (context.output / "model.onnx").write_text("model", encoding="utf-8")  # it cannot be measured, and is not meant to be
+class Rest:
+    def compress(self, context):
+        Idle().train(context)
 """
 
 STAMP = 'import os, time; print(time.perf_counter(), file=open(os.environ["STAMPS"], "a"))'
@@ -142,15 +131,7 @@ class Clock(runner.Progress):
 
 def main() -> None:
     """Prints the medians."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "idle.py").write_text(PLUGIN, encoding="utf-8")
-        info = folder / "idle-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: idle\nVersion: 1.0\n", encoding="utf-8")
-        (info / "entry_points.txt").write_text("[benchmark]\nidle = idle\n", encoding="utf-8")
-        sys.path.insert(0, name)
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [name, os.environ.get("PYTHONPATH")]))
+    with installed("idling", BACKEND + PASS) as folder:
         recipes = "".join(f'[[recipe]]\npasses = ["rest(n={i})"]\n' for i in range(CELLS))
         text = f'[suite]\nname = "idle"\ntasks = ["german-credit"]\nbackends = ["idle"]\n{recipes}'
         clock = Clock()

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+
+from idle import BACKEND, installed
 
 from benchmark import runner
 from benchmark.folders import Layout
@@ -21,15 +21,8 @@ from benchmark.suite import parse
 
 MB = 1_000_000
 SECONDS = 5
-PLUGIN = """
+PASSES = """
 import time
-from pathlib import Path
-from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
-
-@hookimpl
-def benchmark_backends():
-    return [BackendSpec(name="idle", target="greedy:Idle", summary="Nothing.", architectures={"tabular": ("none",)},
-                        exports=("onnx",), output="logits")]
 
 @hookimpl
 def benchmark_compressors():
@@ -37,13 +30,6 @@ def benchmark_compressors():
     for name, params in (("rests", ()), ("hangs", ()), ("spins", ()), ("takes", taking)):
         yield CompressorSpec(name=name, target=f"greedy:{name.title()}", summary="Greedy.", stage="model", backend="idle",
                              params=params)
-
-class Idle:
-    def train(self, context):
-        (context.output / "model").write_text("model", encoding="utf-8")
-
-    def export(self, context, format):
-        (context.output / "model.onnx").write_text("model", encoding="utf-8")  # it cannot be measured, and is not meant to be
 
 class Rests:
     def compress(self, context):
@@ -133,15 +119,7 @@ def memory(registry: Registry, mechanism: str, library: str) -> None:
 
 def main() -> None:
     """Prints all."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "greedy.py").write_text(PLUGIN, encoding="utf-8")
-        info = folder / "greedy-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greedy\nVersion: 1.0\n", encoding="utf-8")
-        (info / "entry_points.txt").write_text("[benchmark]\ngreedy = greedy\n", encoding="utf-8")
-        sys.path.insert(0, name)
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [name, os.environ.get("PYTHONPATH")]))
+    with installed("greedy", BACKEND + PASSES):
         registry = discover()
         for mechanism in mechanisms():
             times(registry, mechanism)

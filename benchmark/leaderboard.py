@@ -56,11 +56,11 @@ CLAIM_MARGIN = 0.05
 """A plugin's claim further than this share from what was measured is flagged."""
 NOISY = 0.2
 """A row is ``noisy`` when the medians of its rounds spread by more than this share of the smallest, ..."""
-CROWD = 1.0
-"""More busy threads than allowed by this are named. On a pinned core two threads of which one hands on to the other are often
-ready together: JAX comes to 1.7 there, and to 1.1 where it has two cores, so that only more than that is sure."""
-WAITING = 0.05
+NOISY_WAITING = 0.05
 """... or when a measuring process that was ready waited for its core for more than this share of the time."""
+THREADS_MARGIN = 1.0
+"""Rows with more busy threads than allowed by this are named. On a pinned core two threads of which one hands on to the other
+are often ready together: JAX comes to 1.7 there, and to 1.1 where it has two cores, so that only more than that is sure."""
 PROVENANCE = ("versions", "python", "cpu_model", "threads", "seed", "data_fingerprint", "finished_utc")
 """A row that lacks any of these is not shown as a result (case M-14 of what users met: numbers nobody can repeat)."""
 CONTROL = "narrow"
@@ -276,7 +276,7 @@ def _latencies(cell: Cell, results: Mapping[str, StepResult], store: Store) -> R
     samples = _samples(cell.latency, "artifact", store) / 1e3  # (processes, rounds, calls), µs
     medians = np.median(samples, axis=2)
     disturbances = _disturbances([results[id_].facts.get("disturbances", {}) for id_ in cell.latency])
-    waiting = disturbances.get("waiting_seconds", 0.0) > WAITING * disturbances.get("timed_seconds", 0.0)
+    waiting = disturbances.get("waiting_seconds", 0.0) > NOISY_WAITING * disturbances.get("timed_seconds", 0.0)
     row: Row = {
         "latency_p50_us": statistics.percentile_or_none(samples, 0.5),
         "latency_p90_us": statistics.percentile_or_none(samples, 0.9),

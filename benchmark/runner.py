@@ -34,9 +34,9 @@ from benchmark.folders import Layout
 from benchmark.limits import observe, sandbox
 from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, build_digest, judge, measure_digest, plan, plan_preparation
 from benchmark.registry import Registry
+from benchmark.step_report import FILE, StepReport, read_report
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
 from benchmark.suite import Suite, dump
-from benchmark.told import FILE, Told, read_told
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _POLL = 0.1  # seconds between looks at a job: whether it has gone on to its next step, and what it has used
 _ARRAYS_BYTES = 256 * 1024**2  # more than outputs and timings ever come to: the host reads them into memory
+_SLACK = 3 * _POLL  # seconds by which the host may see the end of a step late
 _UNENFORCED = "not enforced here"
 _LOOKS = 5  # fewer looks at a step tell nothing of its threads
 _GRACE = 5.0  # seconds for a job to end after its last step has
@@ -304,17 +305,15 @@ class _Runner:
                 except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                     continue  # damaged: it is run again
                 self.store.record(result, arrays)
-            elif (told := read_told(part, step.kind)) and told.outcome in REUSABLE:
-                self._conclude(step, told)
+            elif (report := read_report(part, step.kind)) and report.outcome in REUSABLE:
+                self._conclude(step, report)
 
     def _next_job(self, waiting: Mapping[str, Step]) -> list[Step] | None:
-        """The first waiting step that can start, and the steps that ride in its job: of several runtimes' evaluations only one,
-        since none is to find what another has done to the process or to the artifact."""
+        """The first waiting step that can start, and the steps that ride in its job."""
         for step in waiting.values():
             if self._ready(step, set()):
                 riders = [one for one in waiting.values() if one.rides == step.id and self._ready(one, {step.id})]
-                others = [one for one in riders if one.kind == "evaluate"][1:]
-                return [step, *(one for one in riders if one not in others)]
+                return [step, *riders]
         return None
 
     def _ready(self, step: Step, with_: set[str]) -> bool:
@@ -488,10 +487,10 @@ class _Runner:
         """Records the steps of a job that has ended; returns those it did not come to although they still can run."""
         blamed = min(child.current, len(child.steps) - 1)
         for position, step in enumerate(child.steps):
-            told = read_told(self.layout.part(step.id), step.kind)
-            if told is None or (child.stopped and position == blamed):
-                told = _without_result(child)
-            result = self._conclude(step, dataclasses.replace(_with_usage(told, child, position), how=self._how(step)))
+            report = read_report(self.layout.part(step.id), step.kind)
+            if report is None or (child.stopped and position == blamed):
+                report = _without_result(child)
+            result = self._conclude(step, dataclasses.replace(_with_usage(report, child, position), how=self._how(step)))
             self.results[step.id] = result
             self.steps_run += 1
             self.progress.finished(result)
@@ -502,22 +501,22 @@ class _Runner:
                 return late
         return []
 
-    def _conclude(self, step: Step, told: Told) -> StepResult:
+    def _conclude(self, step: Step, report: StepReport) -> StepResult:
         """Looks at what an ended step left, gives its folder the final name and records it."""
         part, final = self.layout.part(step.id), self.layout.step(step.id)
-        outcome, reason, facts, arrays = told.outcome, told.reason, told.facts, dict[str, Any]()
+        outcome, reason, facts, arrays = report.outcome, report.reason, report.facts, dict[str, Any]()
         if outcome not in ("ok", "skipped"):
             facts = {**facts, "last_lines": folders.last_lines(part / "log.txt")}
-        if told.observed["seconds"] > self.suite.build.seconds and outcome == "ok":
-            outcome, reason = "timeout", f"ended after {told.observed['seconds']:.1f} s of {self.suite.build.seconds:g}"
-        if (peak := told.observed.get("memory") or 0) > self.suite.build.memory and outcome == "ok":
+        if report.observed["seconds"] > self.suite.build.seconds and outcome == "ok":
+            outcome, reason = "timeout", f"ended after {report.observed['seconds']:.1f} s of {self.suite.build.seconds:g}"
+        if (peak := report.observed.get("memory") or 0) > self.suite.build.memory and outcome == "ok":
             outcome, reason = "out_of_memory", f"its memory came to {peak:,} bytes of {self.suite.build.memory:,}"
-        if (spent := told.observed.get("cpu_seconds") or 0) > self.suite.build.cpu and outcome == "ok":
+        if (spent := report.observed.get("cpu_seconds") or 0) > self.suite.build.cpu and outcome == "ok":
             outcome, reason = "timeout", f"ended after {spent:.1f} s of CPU time of {self.suite.build.cpu:g}"
-        if (most := told.observed.get("processes") or 0) > self.suite.build.processes and outcome == "ok":
+        if (most := report.observed.get("processes") or 0) > self.suite.build.processes and outcome == "ok":
             outcome, reason = "failed", f"it had {most} processes and threads of {self.suite.build.processes}"
-        if (told.observed.get("cores") or 0) > self.suite.build.cores and outcome == "ok":
-            outcome, reason = "invalid", f"it gave itself {told.observed['cores']} cores, {self.suite.build.cores} are allowed"
+        if (report.observed.get("cores") or 0) > self.suite.build.cores and outcome == "ok":
+            outcome, reason = "invalid", f"it gave itself {report.observed['cores']} cores, {self.suite.build.cores} are allowed"
         if outcome == "ok":
             outcome, reason, facts, arrays = self._accept(step, part, facts)
         if outcome != "ok":
@@ -529,10 +528,10 @@ class _Runner:
             label=step.label,
             outcome=outcome,
             reason=reason,
-            seconds=told.observed["seconds"],
-            finished_utc=datetime.fromtimestamp(told.ended, UTC).isoformat(timespec="seconds"),
+            seconds=report.observed["seconds"],
+            finished_utc=datetime.fromtimestamp(report.ended, UTC).isoformat(timespec="seconds"),
             facts={**facts, "versions": dict(step.versions), **self.provenance},
-            limits=self._evidence(told),
+            limits=self._evidence(report),
             ingredients=step.ingredients,
         )
         folders.write_own(part / "result.json", result.to_json())
@@ -570,11 +569,10 @@ class _Runner:
             return digest
         part = final.with_suffix(".part")
         folders.remove(part)
+        # Contents alone: modes, times and attributes are no part of an artifact, and could hold something.
         for path in size.artifact_files(output):
             (copy := part / path.relative_to(output)).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(
-                path, copy
-            )  # its content alone: modes, times and attributes are no part of it, and could hold something
+            shutil.copyfile(path, copy)
         folders.remove(final)  # there may be one that somebody has changed
         part.rename(final)
         folders.remove(output)
@@ -608,7 +606,7 @@ class _Runner:
             **{name: inside.get(name, _UNENFORCED) for name in sandbox.HOW},
         }
 
-    def _evidence(self, told: Told) -> dict[str, Any]:
+    def _evidence(self, report: StepReport) -> dict[str, Any]:
         build = self.suite.build
         allowed: dict[str, Any] = {
             "cores": build.cores,
@@ -621,7 +619,7 @@ class _Runner:
             **dict.fromkeys(sandbox.HOW, "none"),
         }
         return {
-            name: {"limit": limit, "mechanism": told.how.get(name, "not known"), "observed": told.observed.get(name)}
+            name: {"limit": limit, "mechanism": report.how.get(name, "not known"), "observed": report.observed.get(name)}
             for name, limit in allowed.items()
         }
 
@@ -657,7 +655,7 @@ def _kill(child: _Child) -> None:
     folders.remove(child.temporary)
 
 
-def _without_result(child: _Child) -> Told:
+def _without_result(child: _Child) -> StepReport:
     """What is to be said of a step whose job ended, or was ended, before it had a result."""
     code = child.process.returncode
     outcome: Outcome = "no_result"
@@ -667,29 +665,29 @@ def _without_result(child: _Child) -> Told:
     elif code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         outcome, reason = "crashed", f"killed by {name}"
-    return Told(outcome, reason, {}, {"seconds": child.ended - child.since}, {}, time.time())
+    return StepReport(outcome, reason, {}, {"seconds": child.ended - child.since}, {}, time.time())
 
 
-def _with_usage(told: Told, child: _Child, position: int) -> Told:
+def _with_usage(report: StepReport, child: _Child, position: int) -> StepReport:
     """Adds what the job with all its processes had used when its step at this position ended: memory, processes and files since
     the job began, CPU time and busy threads of the step alone."""
     usage = child.usages[min(position, len(child.usages) - 1)]
     busy = [threads for step, threads in child.busy if step == position]
     seen: dict[str, Any] = {
-        "memory": max(usage.memory or 0, told.observed.get("memory") or 0) or None,
+        "memory": max(usage.memory or 0, report.observed.get("memory") or 0) or None,
         "processes": usage.processes,
         "cpu_seconds": _spent(usage, child.usages[:position][-1:]),
         "threads": statistics.mean(busy) if len(busy) >= _LOOKS else None,
         "file_bytes": child.written,
-        "seconds": _seconds(told, child, position),
+        "seconds": _seconds(report, child, position),
     }
-    return dataclasses.replace(told, observed={**told.observed, **seen})
+    return dataclasses.replace(report, observed={**report.observed, **seen})
 
 
-def _seconds(told: Told, child: _Child, position: int) -> float:
-    """The seconds that a step says it took, within what the host saw: it may have changed its clock."""
+def _seconds(report: StepReport, child: _Child, position: int) -> float:
+    """The seconds that a step says it took, as far as the host saw the same: it may have changed its clock."""
     seen = child.took[position] if position < len(child.took) else child.ended - child.since
-    return min(max(float(told.observed["seconds"]), seen - 3 * _POLL), seen)
+    return float(min(max(report.observed["seconds"], seen - _SLACK), seen + _SLACK))
 
 
 def _spent(now: limits.Usage, before: Sequence[limits.Usage]) -> float | None:

@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmark import limits
 from benchmark.errors import NotApplicable, UserError, described, one_line
-from benchmark.limits import observe
+from benchmark.limits import disturbances
 from benchmark.measure import memory
 
 _SAVING_SHARE = 0.1  # of the time limit, kept for saving what was trained
@@ -246,7 +246,7 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
 
     from benchmark.measure import latency
 
-    began = observe.disturbances()
+    began = disturbances.counters()
     settings, runtime, rows = step["settings"], _code(step["target"]), _test_rows(step)
     paths = {role: step["inputs"][role] for role in ("artifact", "anchor", "floor") if role in step["inputs"]}
     if paths.get("anchor") == paths["artifact"]:
@@ -258,11 +258,11 @@ def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
     _leave_checkout()
     for role, predictor in predictors.items():
         facts[f"{role}_warm_up_calls"] = latency.warm_up(predictor, rows)
-    before = observe.disturbances()
+    before = disturbances.counters()
     samples: dict[str, Any] = latency.sample(predictors, rows, settings["rounds"], settings["calls"], settings["process"])
-    now = observe.disturbances()
-    timed = observe.since(before, now)
-    facts["disturbances"] = {**observe.since(began, now), "timed_seconds": timed["seconds"]}
+    now = disturbances.counters()
+    timed = disturbances.since(before, now)
+    facts["disturbances"] = {**disturbances.since(began, now), "timed_seconds": timed["seconds"]}
     if "waiting_seconds" in timed:  # before the timed loop nothing was in a hurry
         facts["disturbances"]["waiting_seconds"] = timed["waiting_seconds"]
     np.savez(folder / "arrays.npz", **samples)

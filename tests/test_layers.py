@@ -16,7 +16,19 @@ from benchmark.registry import Provider, discover
 HOST = Path(benchmark.__file__).parent
 ORDER = (
     *("errors", "budget", "specs", "protocols", "hookspecs", "data", "limits", "measure", "worker", "store", "registry", "suite"),
-    *("plan", "folders", "told", "runner", "explain", "statistics", "recommend", "leaderboard", "render", "cli", "__main__"),
+    *(
+        "plan",
+        "folders",
+        "step_report",
+        "runner",
+        "explain",
+        "statistics",
+        "recommend",
+        "leaderboard",
+        "render",
+        "cli",
+        "__main__",
+    ),
 )
 """The modules of the host, bottom up. Each imports only from those above it in this list."""
 

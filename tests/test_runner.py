@@ -34,7 +34,7 @@ Site = Callable[..., Path]
 SECONDS = 15
 """Time limit a step: far more than any honest step here needs, also when the tests share the machine."""
 HOW = limits.choose().how
-NOT_TOLD = "what it told the host is not what a step tells"
+NOT_A_REPORT = "it left a report that no step of its kind leaves"
 HOSTILE = {
     "raises": ("failed", "raises: RuntimeError: this pass always raises"),
     "exits-politely": ("no_result", "exits-politely: ended with exit code 0 and left no result"),
@@ -55,15 +55,15 @@ HOSTILE = {
     "lies": ("ok", ""),
     "says-what-no-text-can": ("ok", ""),
     "leaves-arrays": ("ok", ""),
-    "forges-nonsense": ("invalid", f"forges-nonsense: {NOT_TOLD}: observed values must be numbers"),
+    "forges-nonsense": ("invalid", f"forges-nonsense: {NOT_A_REPORT}: observed values must be numbers"),
     "pipes-its-result": ("no_result", "pipes-its-result: ended with exit code 0 and left no result"),
     "pipes-its-log": ("failed", "pipes-its-log: RuntimeError: read that"),
     "links-its-log": ("ok", ""),
     "links-its-result": ("ok", ""),
     "links-its-output": ("failed", "links-its-output: RuntimeError: remove that"),
     "blocks-its-result": ("ok", ""),
-    "tells-nan": ("invalid", f"tells-nan: {NOT_TOLD}: NaN is no number"),
-    "claims-too-much": ("invalid", f"claims-too-much: {NOT_TOLD}: 100000000000000000... is no number"),
+    "tells-nan": ("invalid", f"tells-nan: {NOT_A_REPORT}: NaN is no number"),
+    "claims-too-much": ("invalid", f"claims-too-much: {NOT_A_REPORT}: 100000000000000000... is no number"),
     "digs": ("failed", "digs: it wrote more than 150 MB into its folders"),
     "holds-unlinked": ("failed", "holds-unlinked: it wrote more than 150 MB into its folders"),
     "turns-its-clock": ("ok", ""),
@@ -95,7 +95,7 @@ HOSTILE = {
 PLACES = {  # reasons that name a path
     "links-artifact": ("invalid", r"links-artifact: .*/output/model\.onnx is not a regular file or folder"),
     "links": ("invalid", r"links: .*/weights\.npz is not a regular file or folder that can be read"),
-    "nests": ("invalid", f"nests: {NOT_TOLD}: maximum recursion depth exceeded.*"),
+    "nests": ("invalid", f"nests: {NOT_A_REPORT}: maximum recursion depth exceeded.*"),
     "links-to-labels": ("invalid", r"links-to-labels: .*/output is not a folder"),
     "removes-its-output": ("invalid", r"removes-its-output: .*/output is not a folder"),
     "reads-beside": ("failed", r"inspect: ValidationError: Location of external TensorProto .*"),

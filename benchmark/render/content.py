@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.budget import DeviceTier, format_bytes
-from benchmark.leaderboard import CLAIM_MARGIN, CONTROL, CROWD, NOISY, WAITING, Entry, Row, Table, disputed
+from benchmark.leaderboard import CLAIM_MARGIN, CONTROL, NOISY, NOISY_WAITING, THREADS_MARGIN, Entry, Row, Table, disputed
 from benchmark.render import answers
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, span
 from benchmark.statistics import MIN_SEEDS, MIN_UNITS
@@ -72,7 +72,7 @@ def _table(table: Table, suite: Mapping[str, Any], style: Style) -> Section:
     parts += filter(
         None, [_deviations(table, style), _remarks(table.entries, runtimes, style), _late(table.entries, runtimes, style)]
     )
-    parts += filter(None, [_crowded(table.entries, runtimes, style), _disputed(table.entries, runtimes, style)])
+    parts += filter(None, [_too_many_threads(table.entries, runtimes, style), _disputed(table.entries, runtimes, style)])
     if table.baselines:
         scores = ", ".join(f"{name} {score:.3f}" for name, score in sorted(table.baselines.items(), key=lambda item: -item[1]))
         parts.append(style.say("Baselines, not ranked: {scores}.", scores=scores))
@@ -188,12 +188,12 @@ def _late(entries: Sequence[Entry], runtimes: bool, style: Style) -> str:
     return style.say("Training stopped by its deadline, so another run may differ: {late}.", late=", ".join(late)) if late else ""
 
 
-def _crowded(entries: Sequence[Entry], runtimes: bool, style: Style) -> str:
+def _too_many_threads(entries: Sequence[Entry], runtimes: bool, style: Style) -> str:
     """The methods that kept more threads busy than they were to; empty where there is none."""
     found = []
     for entry in entries:
         most = max(entry.rows, key=lambda row: row["threads_observed"] or 0)
-        if (most["threads_observed"] or 0) > most["threads"] + CROWD:
+        if (most["threads_observed"] or 0) > most["threads"] + THREADS_MARGIN:
             found.append(f"{named(most, runtime=runtimes)} ({most['threads_observed']:.1f} of {most['threads']})")
     return (
         style.say("More threads busy than allowed, all on the cores allowed: {found}.", found=", ".join(found)) if found else ""
@@ -256,7 +256,7 @@ def _legend(suite: Mapping[str, Any], style: Style) -> Section:
         f"round(s) × {measure['calls']} calls, quantiles by linear interpolation. time ×: time ÷ that of the reference, "
         f"measured in turns in the same processes; below 1 is faster. {ratio} In brackets: more than half of the time is the "
         f"runtime's own floor. ~: noisy, rounds spread by more than {NOISY:.0%}, or the process waited for its core for more "
-        f"than {WAITING:.0%} of the time.",
+        f"than {NOISY_WAITING:.0%} of the time.",
         "best of: how many methods keep the device's limits. constant: a predictor that gives the class frequencies of the "
         "training rows. trivial: the task's own rule of one feature.",
         "RSS: peak memory of a process that holds the runtime and this model alone. –: undefined or not measured.",

@@ -1,4 +1,4 @@
-"""What a job tells of its steps: ``worker.json``, read as the word of a stranger, whose code has run in the same process.
+"""What a job reports of its steps: ``worker.json``, read as the word of a stranger, whose code has run in the same process.
 
 Nothing in it can end the host or lead it to another file; texts are made sayable, numbers are finite, and facts are those that a
 step of its kind has, each of its type. That they are true is another matter: what ranks a row is measured apart from them.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -25,7 +25,7 @@ _Check: TypeAlias = Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
-class Told:
+class StepReport:
     """What is known of a step that has ended. ``observed``, ``how``: limit -> what was seen, and what enforced it. ``ended``:
     seconds since 1970."""
 
@@ -37,7 +37,7 @@ class Told:
     ended: float
 
 
-def read_told(part: Path, kind: str) -> Told | None:
+def read_report(part: Path, kind: str) -> StepReport | None:
     """What was told of the step of this kind that works in folder ``part``; None where it has not come to the end. What cannot
     be right is ``invalid``."""
     path = part / FILE
@@ -62,14 +62,14 @@ def read_told(part: Path, kind: str) -> Told | None:
         if told["outcome"] not in get_args(Outcome):
             raise ValueError(f"there is no outcome {told['outcome']!r}")
         facts = _facts(kind, told["facts"]) if told["outcome"] == "ok" else {}
-        return Told(told["outcome"], one_line(str(told["reason"])), facts, observed, how, ended)
+        return StepReport(told["outcome"], one_line(str(told["reason"])), facts, observed, how, ended)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return _refused(str(error), seconds, ended)
 
 
-def _refused(why: str, seconds: float, ended: float) -> Told:
-    reason = one_line(f"what it told the host is not what a step tells: {why}")
-    return Told("invalid", reason, {}, {"seconds": seconds}, {}, ended)
+def _refused(why: str, seconds: float, ended: float) -> StepReport:
+    reason = one_line(f"it left a report that no step of its kind leaves: {why}")
+    return StepReport("invalid", reason, {}, {"seconds": seconds}, {}, ended)
 
 
 def _refuse(constant: str) -> Any:
@@ -107,63 +107,72 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_claim(value: Any) -> bool:
-    return value is None or isinstance(value, int | float | str)
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
 
 
 def _are_numbers(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_number, value.values()))
 
 
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+def _are_claims(value: Any) -> bool:
+    return isinstance(value, dict) and all(one is None or isinstance(one, int | float | str) for one in value.values())
 
 
-_BUILT: dict[str, _Check] = {
-    "matched": _is_count,
-    "changed": _is_count,
-    "claims": lambda value: isinstance(value, dict) and all(map(_is_claim, value.values())),
+_LAYERS: dict[str, _Check] = {"matched": _is_count, "changed": _is_count, "claims": _are_claims}
+_TRAINED: dict[str, _Check] = {
     "updates": _is_count,
     "stopped_by": lambda value: value in ("updates", "early", "deadline"),
     "compile_seconds": lambda value: _is_number(value) and value >= 0,
 }
-_KNOWN: dict[str, dict[str, _Check]] = {
+_TIMED = ("load_ns", "first_call_ns", "warm_up_calls")
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a step of one kind tells: fact -> its check. ``needed``: none may be missing; ``together``: all or none of them."""
+
+    needed: Mapping[str, _Check] = field(default_factory=dict)
+    together: Mapping[str, _Check] = field(default_factory=dict)
+    optional: Mapping[str, _Check] = field(default_factory=dict)
+
+
+_BUILT = _Facts(together=_LAYERS, optional=_TRAINED)
+_FACTS = {
+    "prepare": _Facts(needed={"fingerprint": _is_text, "input_shape": _are_counts, "classes": _are_texts}),
     "train": _BUILT,
     "pass": _BUILT,
     "export": _BUILT,
-    "identity": {},
-    "prepare": {
-        "fingerprint": lambda value: isinstance(value, str),
-        "input_shape": lambda value: isinstance(value, list) and all(map(_is_count, value)),
-        "classes": _are_texts,
-    },
-    "evaluate": {
-        "repeatable": lambda value: isinstance(value, bool),
-        "batch_rows": _is_count,
-        "batch_label_changes": _is_count,
-    },
-    "latency": {
-        **{f"artifact_{name}": _is_count for name in ("load_ns", "first_call_ns", "warm_up_calls")},
-        "disturbances": _are_numbers,
-    },
-    "memory": {"rss_bytes": _is_count},
+    "identity": _Facts(),
+    "evaluate": _Facts(needed={"repeatable": _is_bool, "batch_rows": _is_count, "batch_label_changes": _is_count}),
+    "latency": _Facts(
+        needed={**{f"artifact_{name}": _is_count for name in _TIMED}, "disturbances": _are_numbers},
+        optional={f"{role}_{name}": _is_count for role in ("anchor", "floor") for name in _TIMED},
+    ),
+    "memory": _Facts(optional={"rss_bytes": _is_count}),  # of a runtime's floor there may be none
 }
-"""Kind -> fact -> its check."""
-_ANCHORS = {f"{role}_{name}": _is_count for role in ("anchor", "floor") for name in ("load_ns", "first_call_ns", "warm_up_calls")}
 
 
 def _facts(kind: str, told: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that a step of this kind has. Raises ValueError where one is not what it must be."""
     if kind == "inspect":
         return dict(told)  # no code of a stranger runs there
-    needed, known = set[str](), dict(_KNOWN[kind])
-    if kind in ("prepare", "evaluate", "latency") or (kind == "memory" and told):  # a runtime may have no floor to measure
-        needed = set(known)
-    if kind == "latency":
-        known |= _ANCHORS
-    if {"matched", "changed"} & known.keys() & told.keys():
-        needed |= {"matched", "changed"}
+    one = _FACTS[kind]
+    known = {**one.needed, **one.together, **one.optional}
     facts = {name: value for name, value in told.items() if name in known}
+    needed = one.needed.keys() | (one.together.keys() if one.together.keys() & facts.keys() else set())
     if lacking := needed - facts.keys():
         raise ValueError(f"{min(lacking)} is missing")
     for name, value in facts.items():

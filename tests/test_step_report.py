@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.told import FILE, read_told
+from benchmark.step_report import FILE, read_report
 
 EVALUATED = {"repeatable": True, "batch_rows": 200, "batch_label_changes": 0}
 TIMED = {
@@ -45,7 +45,7 @@ def write(folder: Path, text: str) -> None:
 )
 def test_what_a_worker_tells_is_kept(tmp_path: Path, kind: str, facts: dict[str, Any]) -> None:
     write(tmp_path, json.dumps(told(facts=facts)))
-    found = read_told(tmp_path, kind)
+    found = read_report(tmp_path, kind)
     assert found is not None
     assert (found.outcome, found.reason, found.facts) == ("ok", "", facts)
     assert (found.observed, found.how) == ({"seconds": 1.5, "memory": 1000, "cores": 1}, {"memory": "watchdog"})
@@ -59,7 +59,7 @@ def test_what_a_worker_tells_is_kept(tmp_path: Path, kind: str, facts: dict[str,
         ("train", {"facts": {"updates": -1}}, "updates cannot be -1"),
         ("train", {"facts": {"updates": True}}, "updates cannot be True"),
         ("train", {"facts": {"stopped_by": "never"}}, "stopped_by cannot be 'never'"),
-        ("pass", {"facts": {"changed": 1}}, "matched is missing"),
+        ("pass", {"facts": {"changed": 1, "claims": {}}}, "matched is missing"),
         ("pass", {"facts": {"matched": 1, "changed": 1, "claims": {"a": [1]}}}, "claims cannot be {'a': [1]}"),
         ("evaluate", {"facts": {}}, "batch_label_changes is missing"),
         ("latency", {"facts": {**TIMED, "disturbances": {"seconds": "long"}}}, "disturbances cannot be {'seconds': 'long'}"),
@@ -73,39 +73,39 @@ def test_what_a_worker_tells_is_kept(tmp_path: Path, kind: str, facts: dict[str,
 )
 def test_what_cannot_be_right_is_invalid(tmp_path: Path, kind: str, changes: dict[str, Any], reason: str) -> None:
     write(tmp_path, json.dumps(told(**changes)))
-    found = read_told(tmp_path, kind)
+    found = read_report(tmp_path, kind)
     assert found is not None
     assert (found.outcome, found.reason, found.facts) == (
         "invalid",
-        f"what it told the host is not what a step tells: {reason}",
+        f"it left a report that no step of its kind leaves: {reason}",
         {},
     )
 
 
 def test_facts_that_a_step_of_this_kind_does_not_have_are_dropped(tmp_path: Path) -> None:
     write(tmp_path, json.dumps(told(facts={"updates": 3, "artifact": "../steps", "scores": 1, "bytes": 1})))
-    found = read_told(tmp_path, "train")
+    found = read_report(tmp_path, "train")
     assert found is not None
     assert found.facts == {"updates": 3}
 
 
 def test_a_failed_step_has_no_facts_and_its_reason_is_one_line(tmp_path: Path) -> None:
     write(tmp_path, json.dumps(told(outcome="failed", reason="a\n| b | \x1b[31m \ud800", facts={"updates": "x"})))
-    found = read_told(tmp_path, "train")
+    found = read_report(tmp_path, "train")
     assert found is not None
     assert (found.outcome, found.reason, found.facts) == ("failed", "a | b | ?[31m \ufffd", {})
 
 
 def test_nothing_is_told_where_there_is_no_file(tmp_path: Path) -> None:
-    assert read_told(tmp_path, "train") is None
+    assert read_report(tmp_path, "train") is None
     os.mkfifo(tmp_path / FILE)
-    assert read_told(tmp_path, "train") is None  # and it does not wait
+    assert read_report(tmp_path, "train") is None  # and it does not wait
     (tmp_path / FILE).unlink()
     (tmp_path / FILE).symlink_to("/etc/hostname")
-    assert read_told(tmp_path, "train") is None
+    assert read_report(tmp_path, "train") is None
     (tmp_path / FILE).unlink()
     (tmp_path / FILE).mkdir()
-    assert read_told(tmp_path, "train") is None
+    assert read_report(tmp_path, "train") is None
 
 
 JSON = st.recursive(
@@ -120,7 +120,7 @@ KINDS = st.sampled_from(["prepare", "train", "pass", "export", "identity", "insp
 def test_nothing_that_may_stand_there_ends_the_host(tmp_path_factory: pytest.TempPathFactory, kind: str, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("told")
     (folder / FILE).write_bytes(content)
-    found = read_told(folder, kind)
+    found = read_report(folder, kind)
     assert found is not None
     assert found.outcome == "invalid"
 
@@ -131,7 +131,7 @@ def test_nothing_that_may_stand_there_ends_the_host(tmp_path_factory: pytest.Tem
 def test_what_is_accepted_can_be_written(tmp_path_factory: pytest.TempPathFactory, kind: str, facts: dict[str, Any]) -> None:
     folder = tmp_path_factory.mktemp("told")
     (folder / FILE).write_text(json.dumps(told(facts=facts)), encoding="utf-8")
-    found = read_told(folder, kind)
+    found = read_report(folder, kind)
     assert found is not None
     json.dumps([found.reason, found.facts], allow_nan=False, ensure_ascii=False).encode()
     assert found.facts.keys() <= facts.keys()
