@@ -17,11 +17,12 @@ from benchmark.protocols import (
     TaskData,
     TaskInfo,
 )
-from benchmark.specs import BackendSpec, CompressorSpec, Param, RuntimeSpec, TaskSpec
+from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Param, Published, RuntimeSpec, TaskSpec
 
 if TYPE_CHECKING:
     from benchmark.data import read_verified
     from benchmark.hookspecs import hookimpl
+    from benchmark.official import fetch
 
 __version__ = "0.1.0"
 
@@ -31,9 +32,11 @@ __all__ = [
     "CompressorCode",
     "CompressorSpec",
     "Context",
+    "DataFile",
     "NotApplicable",
     "Param",
     "Predictor",
+    "Published",
     "RuntimeCode",
     "RuntimeSpec",
     "Split",
@@ -42,11 +45,12 @@ __all__ = [
     "TaskInfo",
     "TaskSpec",
     "UserError",
+    "fetch",
     "hookimpl",
     "read_verified",
 ]
 
-_LAZY = {"hookimpl": "benchmark.hookspecs", "read_verified": "benchmark.data"}
+_LAZY = {"fetch": "benchmark.official", "hookimpl": "benchmark.hookspecs", "read_verified": "benchmark.data"}
 
 
 def __getattr__(name: str) -> Any:

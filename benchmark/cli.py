@@ -8,11 +8,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import benchmark
+from benchmark import data_command
 from benchmark.errors import USER_MISTAKE, UserError
 from benchmark.registry import Registry, discover
+from benchmark.specs import TaskSpec
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBar
@@ -29,17 +31,17 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit code: 0 ran (failed cells are rows), 1 a plugin is broken (``--list``), or a
-    cell failed or a plugin is broken (``--strict``), 2 the user's mistake, 130 interrupted."""
+    """Runs the command; returns the exit code: 0 ran (failed cells are rows), 1 a plugin is broken (``--list``), a file is
+    damaged (``data verify``), or a cell failed or a plugin is broken (``--strict``), 2 the user's mistake, 130 interrupted."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if not (options.list or options.suite or options.command):
-        parser.error("say --suite, --list, recommend or explain")
+        parser.error("say --suite, --list, recommend, explain or data")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character must not end a run
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end children as Ctrl-C does
     try:
-        registry = discover()
+        registry = discover(options.plugin or ())
         if not registry.providers() and not registry.broken:
             raise UserError("no plugins found: run pip install -e .")
         if options.list:
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"warning: {broken}", file=sys.stderr)
         if options.command == "explain":
             return _explain(options, registry)
+        if options.command == "data":
+            return data_command.run(options, registry)
         return _run(options, registry)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -68,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--list", action="store_true", help="show the plugins that were found")
     what.add_argument("--suite", metavar="NAME|FILE", help="run a suite: one that comes with PocketBench, or a TOML file")
     _add_grid(parser)
+    plugin = "also load a plugin that is a single file, not installed; may be repeated"
+    parser.add_argument("--plugin", metavar="FILE.py", type=Path, action="append", help=plugin)
     parser.add_argument("--fresh", action="store_true", help="run every step again")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, be reused or be skipped, and why")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a cell failed or a plugin is broken")
@@ -83,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("cell", metavar="CELL", help="a part of its name as --dry-run prints it")
     explain.add_argument("--suite", metavar="NAME|FILE", default="edge", help="default: edge")
     _add_grid(explain)
+    data_command.add_parser(commands)
     return parser
 
 
@@ -114,10 +121,11 @@ def _list(registry: Registry) -> int:
     return 1 if registry.broken else 0
 
 
-def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Path]:
-    """The part of the suite that was asked for, all of it checked, and its results folder."""
+def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Registry, Path]:
+    """The part of the suite that was asked for, all of it checked, the registry with its own tasks, and its results folder."""
     from benchmark import runner
     from benchmark import suite as suites
+    from benchmark.own import with_own
     from benchmark.plan import plan
 
     whole = suites.load(options.suite)
@@ -129,21 +137,23 @@ def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Path
         folds=options.folds,
     )
     try:
+        registry = with_own(registry, whole.own)
         for one in (whole, suite):  # whatever is wrong with the suite is said before anything is started, also in the rest of it
             plan(one, registry, {}, runner.machine())
     except UserError as error:
         raise UserError(f"suite {suite.name}: {error}") from None
-    return suite, options.results or Path("results") / suite.name
+    return suite, registry, options.results or Path("results") / suite.name
 
 
 def _run(options: argparse.Namespace, registry: Registry) -> int:
     from benchmark import runner
     from benchmark.folders import Layout
 
-    suite, folder = _suite(options, registry)
-    if options.dry_run:
-        return _dry_run(suite, registry, folder)
+    suite, registry, folder = _suite(options, registry)
     layout = Layout(folder)
+    if options.dry_run:
+        return _dry_run(suite, registry, layout, options.jobs)
+    _fetch(suite, registry, layout)
     with _progress() as progress:
         ended = runner.run(
             suite,
@@ -171,6 +181,22 @@ def _finish(ended: Ended, folder: Path) -> bool:
         f"{ended.steps_run} steps run. Tables and rows: {folder}/leaderboard.md, rows.csv, rows.json; models: {folder}/artifacts/"
     )
     return len(ended.cells) > counts.get("ok", 0) + counts.get("skipped", 0)
+
+
+def _fetch(suite: Suite, registry: Registry, layout: Layout) -> None:
+    """Fetches official data that this run needs, where it is not here yet: outside any step's limits, and with a progress bar.
+    Where that fails the run goes on, and rows of that task will say why."""
+    from benchmark import official, runner
+    from benchmark.plan import plan_preparation
+
+    preparation = plan_preparation(suite, registry)
+    prepared = runner.look_up(layout, preparation.values())
+    for name in dict.fromkeys(task for (task, _), step in preparation.items() if step.id not in prepared):
+        try:
+            with data_command.progress() as tell:
+                official.fetch(cast(TaskSpec, registry.tasks[name].spec).sources, tell)
+        except UserError as error:
+            print(f"warning: task {name}: {error}", file=sys.stderr)
 
 
 def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, set[tuple[str, int]], dict[str, StepResult]]:
@@ -224,7 +250,7 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
     from benchmark.folders import Layout
     from benchmark.store import open_store
 
-    suite, folder = _suite(options, registry)
+    suite, registry, folder = _suite(options, registry)
     layout = Layout(folder)
     whole, _, finished = _planned(suite, registry, layout)
     cells = [cell for cell in whole.cells if options.cell in cell.label]
@@ -240,11 +266,12 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
     return 0
 
 
-def _dry_run(suite: Suite, registry: Registry, folder: Path) -> int:
-    from benchmark.folders import Layout
+def _dry_run(suite: Suite, registry: Registry, layout: Layout, jobs: int | None) -> int:
+    from benchmark import runner
+    from benchmark.forecast import forecast
     from benchmark.plan import judge
 
-    whole, known, finished = _planned(suite, registry, Layout(folder))
+    whole, known, finished = _planned(suite, registry, layout)
     for cell in whole.cells:
         steps = cell.steps()
         missing = [id_ for id_ in steps if id_ not in finished]
@@ -260,6 +287,8 @@ def _dry_run(suite: Suite, registry: Registry, folder: Path) -> int:
             verdict = f"reuse: all {len(steps)} steps are finished"
         print(f"{cell.label}: {verdict}")
     print(f"{len(whole.cells)} cells, {len(whole.steps)} different steps")
+    to_run = [step for id_, step in whole.steps.items() if id_ not in finished]
+    print(forecast(to_run, runner.recorded(layout), runner.jobs_at_once(suite, jobs)))
     return 0
 
 
@@ -285,6 +314,8 @@ class _Lines:
     def finished(self, result: StepResult) -> None:
         self._done += 1
         print(f"[{self._done}/{self._total}] {_ended(result)}", flush=True)
+        for note in result.facts.get("notes", ()):
+            print(f"    {note}", flush=True)
 
     def blocked(self, steps: int) -> None:
         print(_blocked(steps), flush=True)
@@ -324,8 +355,10 @@ class _Bar:
     def finished(self, result: StepResult) -> None:
         if self._task is not None:
             self._bar.advance(self._task)
-        if result.outcome != "ok":
+        if result.outcome != "ok" or result.facts.get("notes"):
             self._bar.print(_ended(result), markup=False, highlight=False)
+        for note in result.facts.get("notes", ()):
+            self._bar.print(f"    {note}", markup=False, highlight=False)
 
     def blocked(self, steps: int) -> None:
         self._bar.print(_blocked(steps))

@@ -3,7 +3,7 @@
 ```
 fit/        train_{x,y,units}.npy validation_{x,y,units}.npy task.json   what train, pass and export jobs are given
 inputs/     validation_x.npy test_x.npy                                  what evaluate and measure jobs are given: no labels
-truth/      test_{y,units}.npy                                           what only the host reads
+truth/      test_{y,units}.npy group_<column>.npy                        what only the host reads
 baselines/  trivial_{validation,test}.npy                                probabilities of the task's trivial predictor
 preprocessing.json
 ```
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, one_line
 from benchmark.protocols import Split, TaskData, TaskInfo
 from benchmark.specs import TaskSpec
 
@@ -28,17 +28,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FIT, INPUTS, TRUTH, BASELINES = "fit", "inputs", "truth", "baselines"
+GROUP = "group_"
+"""How names of the arrays of groups begin; the sensitive column follows."""
 _DIMENSIONS = {"image": 4, "sequence": 3, "tabular": 2}
 _FIELDS = ("x", "y", "units")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the plan knows of a prepared fold."""
+    """What the host knows of a prepared fold. ``notes``: what the task said of its data."""
 
     fingerprint: str
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
@@ -47,6 +50,7 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     for name, split in splits.items():
         _check(name, split, spec, data)
+    _check_groups(spec, data)
     info = TaskInfo(spec.name, spec.modality, spec.metrics, data.train.x.shape[1:], tuple(data.classes), spec.class_weight)
     for part in (FIT, INPUTS, TRUTH, BASELINES):
         (folder / part).mkdir()
@@ -57,6 +61,8 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
         np.save(folder / INPUTS / f"{name}_x.npy", splits[name].x)
     for field in ("y", "units"):
         np.save(folder / TRUTH / f"test_{field}.npy", getattr(data.test, field))
+    for column, names in data.groups.items():
+        np.save(folder / TRUTH / f"{GROUP}{column}.npy", np.array(names, dtype=np.str_))
     (folder / FIT / "task.json").write_text(json.dumps(dataclasses.asdict(info)), encoding="utf-8")
     preprocessing = json.dumps(data.preprocessing, sort_keys=True, allow_nan=False)
     (folder / "preprocessing.json").write_text(preprocessing, encoding="utf-8")
@@ -67,7 +73,8 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
             if outputs.shape != (len(splits[name]), len(data.classes)) or not np.isfinite(outputs).all():
                 raise ValueError(f"task {spec.name}, {name}: trivial must give finite outputs of shape (rows, classes)")
             np.save(folder / BASELINES / f"trivial_{name}.npy", outputs)
-    return Prepared(fingerprint=fingerprint, input_shape=info.input_shape, classes=info.classes)
+    notes = tuple(one_line(str(note)) for note in data.notes)
+    return Prepared(fingerprint=fingerprint, input_shape=info.input_shape, classes=info.classes, notes=notes)
 
 
 def _check(name: str, split: Split, spec: TaskSpec, data: TaskData) -> None:
@@ -86,6 +93,17 @@ def _check(name: str, split: Split, spec: TaskSpec, data: TaskData) -> None:
         raise ValueError(f"{where}: labels must lie in 0 .. {len(data.classes) - 1}")
     if not np.isfinite(split.x).all():
         raise ValueError(f"{where}: x holds NaN or infinity")
+
+
+def _check_groups(spec: TaskSpec, data: TaskData) -> None:
+    if set(data.groups) != set(spec.sensitive):
+        found = ", ".join(data.groups) or "none"
+        raise ValueError(
+            f"task {spec.name}: groups are given for {found}, sensitive columns are {', '.join(spec.sensitive) or 'none'}"
+        )
+    for column, names in data.groups.items():
+        if len(names) != len(data.test) or not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"task {spec.name}: groups of {column} must be a name for each of the {len(data.test)} test rows")
 
 
 def _fingerprint(splits: dict[str, Split], preprocessing: str) -> str:
@@ -123,9 +141,7 @@ def load_split(fit: Path, name: str) -> Split:
     return Split(*(np.load(fit / f"{name}_{field}.npy", mmap_mode="r") for field in _FIELDS))
 
 
-def load_truth(folder: Path) -> dict[str, dict[str, NDArray[np.int64]]]:
-    """Labels and units of validation and test: for the host alone."""
-    return {
-        "validation": {field: np.load(folder / FIT / f"validation_{field}.npy") for field in ("y", "units")},
-        "test": {field: np.load(folder / TRUTH / f"test_{field}.npy") for field in ("y", "units")},
-    }
+def load_truth(folder: Path) -> dict[str, NDArray[Any]]:
+    """Labels and units of validation and test, and the groups of test rows, by file name: for the host alone."""
+    paths = [*(folder / FIT / f"validation_{field}.npy" for field in ("y", "units")), *sorted((folder / TRUTH).glob("*.npy"))]
+    return {path.stem: np.load(path) for path in paths}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from benchmark import statistics
 from benchmark.budget import DeviceTier
+from benchmark.data import GROUP
 from benchmark.measure import quality
 from benchmark.plan import Cell, ended_well, judge, stored_cells
 from benchmark.recommend import fits
@@ -30,7 +32,7 @@ COLUMNS = (
     *_KEY,
     *("outcome", "reason"),
     *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "flips"),
-    *("control", "control_difference", "control_difference_low", "control_difference_high"),
+    *("control", "control_difference", "control_difference_low", "control_difference_high", "groups"),
     *("artifact_bytes", "size_ratio", "deflate_bytes", "dtypes", "parameters", "nonzero_parameters", "macs"),
     *_ON_DEVICE,
     *("latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_ratio", "latency_ratio_low", "latency_ratio_high"),
@@ -138,6 +140,7 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
         row |= _sizes(cell, results)
     if ended_well(cell.evaluate, results):
         row |= _scores(cell, results, store)
+        row["groups"] = {column: dataclasses.asdict(one) for column, one in groups([cell], store).items()} or None
     if cell.latency and all(ended_well(id_, results) for id_ in cell.latency):
         row |= _latencies(cell, results, store)
     row["threads_observed"] = max((one for one in _threads(cell, results) if one is not None), default=None)
@@ -334,16 +337,63 @@ def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> 
 
 
 @dataclass(frozen=True)
+class Group:
+    """The test rows of one group of a sensitive column. ``n``: rows, summed over folds. ``score``: mean over folds and seeds,
+    None where it is undefined in one, with its interval by unit."""
+
+    n: int
+    score: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A method's scores by group, groups by name. ``gap``: the largest difference between two of them, None where one is
+    undefined."""
+
+    groups: Mapping[str, Group]
+    gap: float | None
+
+
+def groups(cells: Sequence[Cell], store: Store) -> dict[str, Groups]:
+    """Sensitive column -> the scores of a method's cells on each of its groups."""
+    outputs, metric = [scored(cell, store) for cell in cells], cells[0].metrics[0]
+    found = {}
+    for column in cells[0].sensitive:
+        names = [store.array(cell.prepare, f"{GROUP}{column}") for cell in cells]
+        by_name = {
+            str(name): _group(outputs, [one == name for one in names], metric) for name in np.unique(np.concatenate(names))
+        }
+        scores = [one.score for one in by_name.values() if one.score is not None]
+        found[column] = Groups(by_name, max(scores) - min(scores) if len(scores) == len(by_name) else None)
+    return found
+
+
+def _group(cells: Sequence[Scored], members: Sequence[NDArray[np.bool_]], metric: str) -> Group:
+    found = list(map(statistics.of_group, cells, members))
+    seeds = len({cell.seed for cell in cells})
+    n = sum(int(one.sum()) for one in members) // seeds
+    parts = [one for one in found if one]
+    scores = [quality.score(one.outputs, one.y, metric, one.kind) for one in parts]
+    if len(parts) < len(cells) or not np.isfinite(scores).all():
+        return Group(n, None)
+    interval = statistics.score_interval(parts, metric)
+    return Group(n, float(np.mean(scores)), *((interval.low, interval.high) if interval else ()))
+
+
+@dataclass(frozen=True)
 class Entry:
     """A method in a task's table: its rows over seeds and folds, the mean of their test scores and its interval by unit.
     ``deviations``: as :func:`statistics.deviations` gives them, for more than one seed. ``difference``: from the control, and
-    its paired interval. None where undefined."""
+    its paired interval. None where undefined. ``groups``: as :func:`groups` gives them."""
 
     rows: tuple[Row, ...]
     score: float | None = None
     interval: Interval | None = None
     deviations: tuple[float | None, float | None] | None = None
     difference: tuple[float, float, float] | None = None
+    groups: Mapping[str, Groups] = field(default_factory=dict)
 
     def mean(self, column: str) -> float | None:
         """Mean of a column over the rows; None where any lacks it."""
@@ -360,16 +410,22 @@ class Entry:
 class Table:
     """A task's leaderboard. ``entries``: methods all of whose cells are ``ok``, best mean score first; ``others``: rows of the
     methods of which a cell is not, in the grid's order. ``baselines``: name -> mean test score. ``evaluations``: test rows of
-    each fold, summed over folds; ``units``: the distinct units that they belong to."""
+    each fold, summed over folds; ``units``: the distinct units that they belong to. ``resolution``: as
+    :func:`statistics.resolution` gives it. ``published``: what others published, as the task's spec says. ``notes``: what the
+    task said of its data."""
 
     task: str
     metric: str
     unit: str
+    folds: tuple[int, ...]
     evaluations: int
     units: int
     entries: tuple[Entry, ...]
     others: tuple[Row, ...]
     baselines: Mapping[str, float]
+    resolution: float | None = None
+    published: Sequence[Mapping[str, Any]] = ()
+    notes: tuple[str, ...] = ()
 
 
 def tables(store: Store, all_rows: Sequence[Row]) -> list[Table]:
@@ -378,7 +434,8 @@ def tables(store: Store, all_rows: Sequence[Row]) -> list[Table]:
     cells = stored_cells(store)
     for cell, row, control in zip(cells, all_rows, _controls(cells, all_rows), strict=True):
         by_task[cell.task][cell.backend, cell.architecture, cell.recipe, cell.runtime].append(_Member(cell, row, control))
-    return [_table(task, list(methods.values()), store) for task, methods in by_task.items()]
+    published = store.meta("suite").get("published", {})
+    return [_table(task, list(methods.values()), published.get(task, ()), store) for task, methods in by_task.items()]
 
 
 class _Member(NamedTuple):
@@ -389,7 +446,7 @@ class _Member(NamedTuple):
     control: Cell | None
 
 
-def _table(task: str, methods: Sequence[Sequence[_Member]], store: Store) -> Table:
+def _table(task: str, methods: Sequence[Sequence[_Member]], published: Sequence[Mapping[str, Any]], store: Store) -> Table:
     entries, others = list[Entry](), list[Row]()
     for method in methods:
         if all(one.row["outcome"] == "ok" for one in method):
@@ -404,11 +461,26 @@ def _table(task: str, methods: Sequence[Sequence[_Member]], store: Store) -> Tab
         task=task,
         metric=first.metrics[0],
         unit=first.unit,
+        folds=tuple(dict.fromkeys(one.cell.fold for method in methods for one in method)),
         evaluations=sum(map(len, units)),
         units=len(np.unique(np.concatenate(units))) if units else 0,
         entries=tuple(sorted(entries, key=lambda entry: -np.inf if entry.score is None else entry.score, reverse=True)),
         others=tuple(others),
         baselines=_baselines(folds, first.metrics[0], store),
+        resolution=_resolution(methods, store),
+        published=published,
+        notes=tuple(dict.fromkeys(note for id_ in folds for note in results[id_].facts.get("notes", ()))),
+    )
+
+
+def _resolution(methods: Sequence[Sequence[_Member]], store: Store) -> float | None:
+    """Of the methods all of whose cells have a score."""
+    whole = [[one.cell for one in method] for method in methods if all(one.row["score"] is not None for one in method)]
+    complete = [cells for cells in whole if len(cells) == max(map(len, whole))]
+    return (
+        statistics.resolution([[scored(cell, store) for cell in cells] for cells in complete], complete[0][0].metrics[0])
+        if complete
+        else None
     )
 
 
@@ -441,4 +513,5 @@ def _entry(method: Sequence[_Member], store: Store) -> Entry:
         interval,
         statistics.deviations(outputs, metric) if several else None,
         _difference([one.cell for one in method], controls, store) if _of_one_method(controls, len(method)) else None,
+        groups([one.cell for one in method], store),
     )

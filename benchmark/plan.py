@@ -10,12 +10,13 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import benchmark
+from benchmark import official
 from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.registry import Provider, Registry, files_digest, ingredients, nearest
@@ -28,8 +29,6 @@ MEASURED: tuple[StepKind, ...] = ("latency", "memory")
 """Kinds that run alone on the machine, after everything is built."""
 _DATA = Path(__file__).parent / "data.py"
 """What prepares a fold, beside the task's own code."""
-UNKNOWN = Prepared(fingerprint="unknown", input_shape=(), classes=())
-"""Stands for a fold that is not prepared yet: the ids made from it match nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ class Cell:
     runtime: str
     seed: int
     output: str
+    sensitive: tuple[str, ...] = ()
     skipped: str = ""
     prepare: str = ""
     chain: tuple[tuple[str, str], ...] = ()
@@ -145,7 +145,7 @@ def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], 
     for name in suite.tasks:
         provider = registry.get("task", name)
         spec = cast(TaskSpec, provider.spec)
-        for fold in suite.folds:
+        for fold in folds_of(suite, spec):
             if fold >= spec.folds:
                 raise UserError(f"task {name} has no fold {fold}: it has {spec.folds}, from 0 on")
             if not provider.missing:
@@ -153,11 +153,22 @@ def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], 
                     "prepare",
                     f"{name} · fold {fold}: prepare",
                     provider,
-                    settings={"fold": fold, "spec": dataclasses.asdict(spec)},
-                    ingredients={"fold": fold, "host": files_digest(_DATA.parent, [_DATA])},
+                    # Where its files come from is for the host, and what to print beside its rows.
+                    settings={"fold": fold, "spec": dataclasses.asdict(dataclasses.replace(spec, sources=(), published=()))},
+                    ingredients={
+                        "fold": fold,
+                        "options": dict(spec.options),
+                        "files": {file.name: file.checksum for file in official.chosen(spec.sources)},
+                        "host": files_digest(_DATA.parent, [_DATA]),
+                    },
                     of_provider=ingredients(provider),
                 )
     return steps
+
+
+def folds_of(suite: Suite, task: TaskSpec) -> Sequence[int]:
+    """The folds of a task that a suite asks for."""
+    return range(task.folds) if suite.folds is None else suite.folds
 
 
 def plan(suite: Suite, registry: Registry, prepared: Mapping[tuple[str, int], Prepared], machine: Machine) -> Plan:
@@ -187,8 +198,10 @@ class _Planner:
             self._check_recipe(recipe)
         for step in preparation.values():
             self.steps[step.id] = step
-        for task, fold, backend in itertools.product(suite.tasks, suite.folds, backends.values()):
-            architectures = self._architectures(backend, cast(TaskSpec, self.registry.tasks[task].spec))
+        specs = {name: cast(TaskSpec, self.registry.tasks[name].spec) for name in suite.tasks}
+        places = [(name, fold) for name, spec in specs.items() for fold in folds_of(suite, spec)]
+        for (task, fold), backend in itertools.product(places, backends.values()):
+            architectures = self._architectures(backend, specs[task])
             prepare = preparation.get((task, fold))
             grid = itertools.product(architectures, suite.recipes, runtimes.values(), suite.seeds)
             for architecture, recipe, runtime, seed in grid:
@@ -248,6 +261,7 @@ class _Planner:
             metrics=spec.metrics,
             margin=spec.margin,
             unit=spec.unit,
+            sensitive=spec.sensitive,
             fold=fold,
             backend=backend_spec.name,
             architecture=architecture,
@@ -398,15 +412,17 @@ class _Branch:
         return f"{where} · {' + '.join(names) or 'reference'}: {verb}"
 
     @property
-    def _fingerprint(self) -> str:
-        return self.planner.prepared.get((self.task, self.fold), UNKNOWN).fingerprint
+    def _prepared(self) -> Prepared:
+        """What is known of the fold. Ids made of one that is not prepared yet match nothing, and not those of another fold."""
+        unknown = Prepared(fingerprint=f"unknown: {self.task}, fold {self.fold}", input_shape=(), classes=())
+        return self.planner.prepared.get((self.task, self.fold), unknown)
 
     @property
     def _told_of_task(self) -> dict[str, Any]:
         """What a build's Context says of the task beside its arrays; its name changes nothing."""
         spec = cast(TaskSpec, self.planner.registry.tasks[self.task].spec)
-        classes = self.planner.prepared.get((self.task, self.fold), UNKNOWN).classes
-        told = {"modality": spec.modality, "metrics": spec.metrics, "classes": classes, "class_weight": spec.class_weight}
+        told = {"modality": spec.modality, "metrics": spec.metrics, "class_weight": spec.class_weight}
+        told["classes"] = self._prepared.classes
         return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
 
     @property
@@ -434,7 +450,7 @@ class _Branch:
             settings=settings,
             ingredients={
                 **settings,
-                "data": self._fingerprint,
+                "data": self._prepared.fingerprint,
                 "task": self._told_of_task,
                 "inputs": dict(inputs),
                 "limits": dataclasses.asdict(limits),
@@ -476,7 +492,7 @@ class _Branch:
         )
 
     def _identity(self, runtime: Provider) -> str:
-        shape = self.planner.prepared.get((self.task, self.fold), UNKNOWN).input_shape
+        shape = self._prepared.input_shape
         return self.planner.add(
             "identity",
             f"{runtime.spec.name}: identity model for inputs of {' × '.join(map(str, shape))}",
@@ -518,7 +534,7 @@ class _Branch:
             ingredients={
                 **settings,
                 "inputs": {role: id_ for role, id_ in inputs.items() if role != "data"},
-                "data": self._fingerprint,
+                "data": self._prepared.fingerprint,
                 "threads": self.planner.suite.build.cores,
                 "measure": self.planner.machine.measure_digest,
                 "host_class": self.planner.machine.host_class,
@@ -608,7 +624,7 @@ def stored_cells(store: Store) -> list[Cell]:
         Cell(
             **{
                 **values,
-                **{key: tuple(values[key]) for key in ("metrics", "latency")},
+                **{key: tuple(values[key]) for key in ("metrics", "sensitive", "latency")},
                 **{key: tuple(map(tuple, values[key])) for key in ("chain", "teachers", "anchors")},
                 "compared": tuple(Compared(**one) for one in values["compared"]),
             }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -37,13 +37,16 @@ class Split:
 class TaskData:
     """What a task's ``load`` returns for one fold. ``classes``: the class names, in the order of the indices.
     ``preprocessing``: JSON values that a device needs to make an input (columns, categories, means, scales), fitted on
-    training rows only."""
+    training rows only. ``groups``: sensitive column -> the group that each test row belongs to, by name; the spec names the
+    columns. ``notes``: what was decided about the data, or should be known of it, one line each; shown to the user."""
 
     train: Split
     validation: Split
     test: Split
     classes: tuple[str, ...]
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

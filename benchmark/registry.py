@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import pluggy
 
-from benchmark import hookspecs
+from benchmark import hookspecs, plugin_files
 from benchmark.errors import UserError, described
 from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, Spec, TaskSpec
 
@@ -79,13 +81,15 @@ class Broken:
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that was found, by name. Compressors are keyed by (back end or None, name)."""
+    """Everything that was found, by name. Compressors are keyed by (back end or None, name). ``files``: module -> path of plugins
+    that are single files, which jobs have to be told."""
 
     tasks: Mapping[str, Provider] = field(default_factory=dict)
     backends: Mapping[str, Provider] = field(default_factory=dict)
     compressors: Mapping[tuple[str | None, str], Provider] = field(default_factory=dict)
     runtimes: Mapping[str, Provider] = field(default_factory=dict)
     broken: tuple[Broken, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def providers(self) -> list[Provider]:
         """All providers, sorted by path."""
@@ -125,25 +129,42 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else "; there is none"
 
 
-def discover() -> Registry:
-    """Loads every entry point in group ``benchmark``. Our own come first, then others by distribution and name, so that of two
-    equal identities the same one is kept everywhere. Ctrl-C passes through; SystemExit of a plugin does not."""
+def discover(files: Sequence[Path] = ()) -> Registry:
+    """Loads every entry point in group ``benchmark``, then the plugin ``files``. Our own come first, then others by distribution
+    and name, so that of two equal identities the same one is kept everywhere. Ctrl-C passes through; SystemExit of a plugin
+    does not. Raises UserError for a file that cannot be a plugin."""
     found: dict[str, Provider] = {}
     broken: list[Broken] = []
     points = [(_distribution(point), point) for point in importlib.metadata.entry_points(group=GROUP)]
-    for (name, version), point in sorted(points, key=lambda item: (item[0][0] != OWN, item[0], item[1].name)):
+    points.sort(key=lambda item: (item[0][0] != OWN, item[0], item[1].name))
+    plugins: list[tuple[str, str, str, Callable[[], object]]] = [(point.name, *named, point.load) for named, point in points]
+    modules = plugin_files.modules(files)
+    plugin_files.install(modules)
+    for module, path in modules.items():
+        version = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+        plugins.append((module, Path(path).name, version, functools.partial(importlib.import_module, module)))
+    for point_name, name, version, load in plugins:
         try:
-            specs = list(_specs(point))
+            specs = list(_specs(load(), point_name))
         except (Exception, SystemExit) as error:  # whatever a stranger's module does at import is its own failure, not ours
-            broken.append(Broken(point.name, name, version, described(error)))
+            broken.append(Broken(point_name, name, version, described(error)))
             continue
         for kind, spec in specs:
             provider = Provider(kind, spec, name, version)
             other = found.setdefault(provider.path, provider)
             if other is not provider:
                 reason = f"{provider.path} is already provided by {other.distribution} {other.version}"
-                broken.append(Broken(point.name, name, version, reason))
-    return _registry(_resolved(found.values()), broken)
+                broken.append(Broken(point_name, name, version, reason))
+    return dataclasses.replace(_registry(_resolved(found.values()), broken), files=modules)
+
+
+def with_tasks(registry: Registry, specs: Iterable[TaskSpec], distribution: str, version: str) -> Registry:
+    """The registry with tasks of this run added. Raises UserError for a name that a plugin's task has."""
+    added = {spec.name: Provider("task", spec, distribution, version, spec.requires) for spec in specs}
+    for name in added:
+        if name in registry.tasks:
+            raise UserError(f"task {name}: {registry.tasks[name].distribution} has a task of that name; choose another")
+    return dataclasses.replace(registry, tasks={**registry.tasks, **added})
 
 
 def _resolved(providers: Collection[Provider]) -> Iterator[Provider]:
@@ -181,12 +202,11 @@ def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
     return point.dist.name, point.dist.version
 
 
-def _specs(point: importlib.metadata.EntryPoint) -> Iterable[tuple[Kind, Spec]]:
+def _specs(module: object, name: str) -> Iterable[tuple[Kind, Spec]]:
     """The specs of one plugin; raises whatever is wrong with it. A manager of its own keeps plugins from touching each other."""
-    module = point.load()
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    manager.register(module, name=point.name)
+    manager.register(module, name=name)
     manager.check_pending()
     callers = manager.get_hookcallers(module)
     if not callers:

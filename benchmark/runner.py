@@ -6,6 +6,7 @@ is finished is on disk before the next job starts, so Ctrl-C or ``kill -9`` lose
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import io
@@ -21,12 +22,13 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from benchmark import data, folders, limits
+from benchmark import data, folders, limits, official
 from benchmark.budget import format_bytes
 from benchmark.data import Prepared
 from benchmark.errors import UserError, described, of_the_disk, one_line
@@ -34,6 +36,7 @@ from benchmark.folders import Layout
 from benchmark.limits import observe, sandbox
 from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, build_digest, judge, measure_digest, plan, plan_preparation
 from benchmark.registry import Registry
+from benchmark.specs import TaskSpec
 from benchmark.step_report import FILE, StepReport, read_report
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
 from benchmark.suite import Suite, dump
@@ -99,17 +102,34 @@ def run(
     enforcer = limits.choose(mechanism)
     if require_enforced and not sandbox.available():
         raise UserError(f"--require-enforced: nothing here enforces {', '.join(sandbox.HOW)}: the kernel refuses namespaces")
-    cores = limits.available_cores()
-    most = len(cores) // suite.build.cores
     with folders.locked(layout):
         store = open_store(layout.store)
         try:
-            runner = _Runner(suite, layout, store, progress, fresh, min(jobs or most, most), cores, enforcer, require_enforced)
+            at_once, cores = jobs_at_once(suite, jobs), limits.available_cores()
+            runner = _Runner(suite, layout, store, progress, fresh, at_once, cores, enforcer, require_enforced)
             return runner.run(registry)
         except OSError as error:
             raise of_the_disk(layout.root, error) or error from None
         finally:
             store.close()
+
+
+def jobs_at_once(suite: Suite, jobs: int | None) -> int:
+    """How many build jobs run at once: as many as asked for and as there are cores for."""
+    most = len(limits.available_cores()) // suite.build.cores
+    return min(jobs or most, most)
+
+
+def recorded(layout: Layout) -> list[StepResult]:
+    """The steps that ended well in a results folder and in those beside it, its own last."""
+    paths = [*(path for path in sorted(layout.root.parent.glob("*/store.sqlite")) if path != layout.store), layout.store]
+    found: list[StepResult] = []
+    for path in paths:
+        with suppress(UserError):  # what another version wrote says nothing
+            if path.exists():
+                with contextlib.closing(open_store(path)) as store:
+                    found += store.finished()
+    return found
 
 
 def look_up(layout: Layout, steps: Iterable[Step]) -> dict[str, StepResult]:
@@ -159,7 +179,9 @@ def prepared_folds(
     for key, step in preparation.items():
         if step.id in results and results[step.id].outcome == "ok":
             facts = results[step.id].facts
-            known[key] = Prepared(facts["fingerprint"], tuple(facts["input_shape"]), tuple(facts["classes"]))
+            known[key] = Prepared(
+                facts["fingerprint"], *(tuple(facts.get(name, ())) for name in ("input_shape", "classes", "notes"))
+            )
     return known
 
 
@@ -210,6 +232,7 @@ class _Runner:
     steps_run: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)  # prepare step -> the package that its data comes from
+    plugin_files: Mapping[str, str] = field(default_factory=dict)  # module -> path
 
     def run(self, registry: Registry) -> Ended:
         self.provenance = {"git_commit": _git_commit(), "python": sys.version.split()[0]}
@@ -218,9 +241,10 @@ class _Runner:
         self.store.set_meta(f"host_class:{here.id}", dataclasses.asdict(here))
         preparation = plan_preparation(self.suite, registry)
         self.sources = {step.id: _package(step) for step in preparation.values()}
+        self.plugin_files = registry.files
         self._stage("prepare", {step.id: step for step in preparation.values()}, self.jobs)
         whole = plan(self.suite, registry, prepared_folds(preparation, self.results), machine())
-        self.store.replace_grid(_describe(self.suite), (dataclasses.asdict(cell) for cell in whole.cells))
+        self.store.replace_grid(_describe(self.suite, registry), (dataclasses.asdict(cell) for cell in whole.cells))
         self._keep_suite()
         self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
         others = self.cores[: -self.suite.build.cores]
@@ -347,6 +371,7 @@ class _Runner:
             "file_bytes": build.file_bytes,
             "data_bytes": _DATA_SHARE * build.memory if self.enforcer.limits_data else None,
             "sandbox": self._sandbox(job, inputs, temporary),
+            "plugin_files": self.plugin_files,
             "started": started,
             "steps": [
                 {
@@ -412,6 +437,7 @@ class _Runner:
         kept = ("steps", "artifacts", "store.sqlite*")  # also of the results beside these: they hold the same test rows
         neighbours = {root, *(path.parent for path in root.parent.glob("*/store.sqlite"))}
         hidden = {str(path) for folder in neighbours for name in kept for path in folder.glob(name)}
+        hidden |= {str(path) for path in official.places()} | {task.file for task in self.suite.own.values()}
         for step in job:
             if self._hides_source(step):
                 hidden |= _folder(self.sources[step.inputs["data"]])
@@ -624,6 +650,10 @@ class _Runner:
         }
 
 
+def _task(registry: Registry, name: str) -> TaskSpec:
+    return cast(TaskSpec, registry.tasks[name].spec)
+
+
 def _is_built(step: Step) -> bool:
     """Whether a step belongs to the build stage. The inputs of a fold that could not be prepared have no shape to build for."""
     return step.kind not in MEASURED and step.settings.get("input_shape") != []
@@ -703,14 +733,11 @@ def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
 
     if step.kind == "prepare":
         output = folder / "output"
-        truth = data.load_truth(output)
-        arrays: dict[str, NDArray[Any]] = {
-            f"{split}_{name}": array for split, fields in truth.items() for name, array in fields.items()
-        }
+        arrays = data.load_truth(output)
         share = np.bincount(data.load_split(output / data.FIT, "train").y, minlength=_classes(output))
-        for split, fields in truth.items():
+        for split in ("validation", "test"):
             constant = (share / share.sum()).astype(np.float32)
-            arrays[f"constant_{split}"] = np.tile(constant, (len(fields["y"]), 1))
+            arrays[f"constant_{split}"] = np.tile(constant, (len(arrays[f"{split}_y"]), 1))
             trivial = output / data.BASELINES / f"trivial_{split}.npy"
             if trivial.exists():
                 arrays[f"trivial_{split}"] = np.load(trivial)
@@ -736,12 +763,12 @@ def _classes(prepared: Path) -> int:
     return len(data.load_info(prepared / data.FIT).classes)
 
 
-def _describe(suite: Suite) -> dict[str, Any]:
-    """What tables need to know of the suite."""
+def _describe(suite: Suite, registry: Registry) -> dict[str, Any]:
+    """What tables need to know of the suite and its tasks."""
     return {
         "name": suite.name,
         "seeds": suite.seeds,
-        "folds": suite.folds,
+        "published": {name: [dataclasses.asdict(one) for one in _task(registry, name).published] for name in suite.tasks},
         "build": dataclasses.asdict(suite.build),
         "measure": dataclasses.asdict(suite.measure),
         "tiers": [dataclasses.asdict(tier) for tier in suite.tiers],

@@ -23,6 +23,8 @@ METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier", "rec
 RANKING_METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+_CHECKSUM = re.compile(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -94,12 +96,46 @@ def _check_params(name: str, params: tuple[Param, ...]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """A data file that is not shipped. ``name``: its path below a mirror or the cache, with slashes. ``checksum``:
+    ``md5:<hex>`` or ``sha256:<hex>`` of its content, or with ``unpacked`` of what gzip makes of it (compressed again, the
+    same data is other bytes). ``url``: its official address; empty for what only a mirror has."""
+
+    name: str
+    checksum: str
+    url: str = ""
+    unpacked: bool = False
+
+    def __post_init__(self) -> None:
+        if not _FILE_NAME.fullmatch(self.name):
+            raise ValueError(f"data file {self.name!r}: use letters, digits, '-', '_', '.' and slashes between them")
+        if not _CHECKSUM.fullmatch(self.checksum):
+            raise ValueError(f"data file {self.name}: checksum {self.checksum!r} is neither md5:<hex> nor sha256:<hex>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A result that others published for the same test rows. ``scores``: metric -> value. ``source``: where to look it up."""
+
+    method: str
+    scores: Mapping[str, float]
+    source: str
+
+    def __post_init__(self) -> None:
+        if unknown := [metric for metric in self.scores if metric not in METRICS]:
+            raise ValueError(f"published result of {self.method}: unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskSpec(_Spec):
     """A task: data, metric and the unit of resampling. Code: a class satisfying :class:`benchmark.TaskCode`.
 
     ``metrics``: names from the closed list, the ranking one first. ``margin``: the non-inferiority margin of the ranking
     metric, fixed before any result. ``unit``: what is resampled (``"row"``, ``"patient"``). ``folds``: how many there are.
-    ``class_weight``: a weight per class, or None. ``sensitive``: names of sensitive columns.
+    ``class_weight``: a weight per class, or None. ``sensitive``: names of sensitive columns, whose groups are scored apart.
+    ``options``: what the class is made with, as keyword arguments, so that one class can serve several tasks. ``sources``: sets
+    of data files of which any one will do, the official one first (see :func:`benchmark.fetch`). ``published``: results to
+    print beside ours.
     """
 
     version: str
@@ -112,6 +148,9 @@ class TaskSpec(_Spec):
     citation: str
     class_weight: tuple[float, ...] | None = None
     sensitive: tuple[str, ...] = ()
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    sources: tuple[tuple[DataFile, ...], ...] = ()
+    published: tuple[Published, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,6 +160,8 @@ class TaskSpec(_Spec):
             raise ValueError(f"{self.name}: unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
         if not self.metrics or self.metrics[0] not in RANKING_METRICS:
             raise ValueError(f"{self.name}: the first metric must be one of {', '.join(RANKING_METRICS)}")
+        if odd := [name for name in self.sensitive if not _NAME.fullmatch(name)]:
+            raise ValueError(f"{self.name}: sensitive column {odd[0]!r}: use letters, digits, '-', '_' and '.'")
         if self.folds < 1 or not self.margin > 0:
             raise ValueError(f"{self.name}: folds and margin must be above zero")
 

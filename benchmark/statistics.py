@@ -138,6 +138,25 @@ def paired_difference(
     return _interval(first - second, a, over_seeds, level)
 
 
+def resolution(methods: Sequence[Sequence[Scored]], metric: str, *, draws: int = 1000, seed: int = 0) -> float | None:
+    """The smallest difference between two methods' mean scores that can be told from none: half the width of the paired 95 %
+    interval between the best method and another, the median over the others. None where there is no other. Raises as
+    :func:`score_draws`."""
+    over_seeds = all(map(_enough_seeds, methods))
+    scores = score_draws(methods, metric, draws=draws, seed=seed, over_seeds=over_seeds)
+    best = int(np.argmax([_mean_score(method, metric) for method in methods]))
+    found = [_interval(scores[best] - other, methods[best], over_seeds, 0.95) for i, other in enumerate(scores) if i != best]
+    widths = [one.high - one.low for one in found if one]
+    return float(np.median(widths)) / 2 if widths else None
+
+
+def of_group(cell: Scored, members: NDArray[np.bool_]) -> Scored | None:
+    """The rows of a cell that belong to a group, bool (N,); None where there is none."""
+    if not members.any():
+        return None
+    return Scored(cell.fold, cell.seed, cell.outputs[members], cell.y[members], cell.units[members], cell.kind)
+
+
 def deviations(cells: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0) -> tuple[float | None, float | None]:
     """Standard deviations of a method's score from its two sources: of the mean score over resampled units, the trained models
     held fixed (None where fewer than two draws are defined), and of a single training over seeds, the test rows held fixed,
@@ -194,6 +213,10 @@ def _aligned(methods: Sequence[Sequence[Scored]]) -> list[list[Scored]]:
             if cell.units.shape != cell.y.shape:
                 raise ValueError(f"fold {cell.fold}: {len(cell.y)} labels, but {len(cell.units)} unit ids")
     return cells
+
+
+def _mean_score(cells: Sequence[Scored], metric: str) -> float:
+    return float(np.mean([quality.score(cell.outputs, cell.y, metric, cell.kind) for cell in cells]))
 
 
 def _enough_seeds(cells: Iterable[Scored]) -> bool:

@@ -151,7 +151,7 @@ class _Facts:
 
 _BUILT = _Facts(together=_LAYERS, optional=_TRAINED)
 _FACTS = {
-    "prepare": _Facts(needed={"fingerprint": _is_text, "input_shape": _are_counts, "classes": _are_texts}),
+    "prepare": _Facts(needed={"fingerprint": _is_text, "input_shape": _are_counts, "classes": _are_texts, "notes": _are_texts}),
     "train": _BUILT,
     "pass": _BUILT,
     "export": _BUILT,

@@ -118,6 +118,11 @@ class Store:
                 found[id_] = StepResult(*row[:7], *map(json.loads, row[7:]))
         return found
 
+    def finished(self) -> list[StepResult]:
+        """All steps that ended well, in the order in which they ended."""
+        rows = self._connection.execute("SELECT * FROM steps WHERE outcome = 'ok' ORDER BY finished_utc, id")
+        return [StepResult(*row[:7], *map(json.loads, row[7:])) for row in rows]
+
     def latest(self, kind: str, label: str) -> StepResult | None:
         """The step of this kind and label that ended last, whatever its id."""
         query = "SELECT id FROM steps WHERE kind = ? AND label = ? ORDER BY finished_utc DESC, id LIMIT 1"

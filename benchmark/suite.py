@@ -18,9 +18,10 @@ from benchmark import limits
 from benchmark.budget import BuildLimits, DeviceTier, format_bytes, format_seconds, parse_bytes, parse_seconds
 from benchmark.errors import UserError
 from benchmark.registry import nearest
-from benchmark.specs import Scalar
+from benchmark.specs import MODALITIES, RANKING_METRICS, Scalar
 
 REFERENCE = "reference"
+ALL = "all"
 _PASS = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\((.*)\))?\s*")
 _SUITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -59,9 +60,25 @@ class MeasureOptions:
 
 
 @dataclass(frozen=True)
+class OwnTask:
+    """A task that is a file of the user's: CSV, Parquet or NPZ. ``target``: the column or array of labels. ``unit``: that of what
+    rows belong to, empty where each is its own. ``drop``: columns to leave out. ``modality``: needed for NPZ alone."""
+
+    file: str
+    target: str
+    metric: str
+    unit: str = ""
+    folds: int = 5
+    margin: float = 0.02
+    drop: tuple[str, ...] = ()
+    modality: str = "tabular"
+
+
+@dataclass(frozen=True)
 class Suite:
     """A grid of cells. ``recipes``: the reference first. ``architectures``: back end -> names (absent: the default one of each
-    modality). ``training``: back end or ``""`` for all -> training parameters, at least one each."""
+    modality). ``folds``: None for all that a task has. ``training``: back end or ``""`` for all -> training parameters, at least
+    one each. ``own``: the tasks that are files of the user's, by name."""
 
     name: str
     tasks: tuple[str, ...]
@@ -70,11 +87,12 @@ class Suite:
     runtimes: tuple[str, ...] = ("onnxruntime",)
     architectures: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
-    folds: tuple[int, ...] = (0,)
+    folds: tuple[int, ...] | None = (0,)
     training: Mapping[str, Mapping[str, Scalar]] = dataclasses.field(default_factory=dict)
     build: BuildLimits = dataclasses.field(default_factory=BuildLimits)
     tiers: tuple[DeviceTier, ...] = ()
     measure: MeasureOptions = dataclasses.field(default_factory=MeasureOptions)
+    own: Mapping[str, OwnTask] = dataclasses.field(default_factory=dict)
 
     def select(
         self,
@@ -89,9 +107,11 @@ class Suite:
         0 .. n-1."""
         chosen = _matching("recipe", tuple(map(str, self.recipes)), recipes)
         kept = _matching("backend", self.backends, backends)
+        kept_tasks = _matching("task", self.tasks, tasks)
         return dataclasses.replace(
             self,
-            tasks=_matching("task", self.tasks, tasks),
+            tasks=kept_tasks,
+            own={name: task for name, task in self.own.items() if name in kept_tasks},
             backends=kept,
             architectures={name: value for name, value in self.architectures.items() if name in kept},
             training={name: value for name, value in self.training.items() if name in ("", *kept)},
@@ -146,7 +166,12 @@ def load(name_or_path: str) -> Suite:
         raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     suite = parse(text, str(path))
     limits.check_cores(suite.build.cores)
-    return suite
+    # A file is looked for beside the suite that names it.
+    own = {name: dataclasses.replace(task, file=str(path.absolute().parent / task.file)) for name, task in suite.own.items()}
+    for name, task in own.items():
+        if not Path(task.file).is_file():
+            raise UserError(f"{path}: task.{name}.file: there is no file {task.file}")
+    return dataclasses.replace(suite, own=own)
 
 
 def parse(text: str, source: str) -> Suite:
@@ -168,7 +193,9 @@ def dump(suite: Suite) -> str:
 
 def _lines(suite: Suite) -> Iterator[str]:
     yield from _section("[suite]", {"name": suite.name, "tasks": suite.tasks, "backends": suite.backends})
-    yield from _section("", {"runtimes": suite.runtimes, "seeds": suite.seeds, "folds": suite.folds})
+    yield from _section(
+        "", {"runtimes": suite.runtimes, "seeds": suite.seeds, "folds": ALL if suite.folds is None else suite.folds}
+    )
     if suite.architectures:
         yield from _section("[suite.architectures]", suite.architectures)
     for backend, params in suite.training.items():
@@ -193,6 +220,9 @@ def _lines(suite: Suite) -> Iterator[str]:
         }
         yield from _section("[[budget.device]]", {key: text for key, text in texts.items() if text})
     yield from _section("[measure]", dataclasses.asdict(suite.measure))
+    for name, task in suite.own.items():
+        # As in a file, a key with nothing in it is left out.
+        yield from _section(f"[task.{_key(name)}]", {key: value for key, value in dataclasses.asdict(task).items() if value})
     for recipe in suite.recipes:
         if recipe.passes:
             yield from _section("[[recipe]]", {"passes": tuple(map(str, recipe.passes))})
@@ -215,7 +245,7 @@ def _literal(value: Scalar) -> str:
 
 
 def _suite(document: Mapping[str, Any]) -> Suite:
-    _known(document, {"suite", "train", "budget", "measure", "recipe"}, "")
+    _known(document, {"suite", "train", "budget", "measure", "recipe", "task"}, "")
     head = _table(document, "suite", "")
     _known(head, {"name", "tasks", "backends", "architectures", "runtimes", "seeds", "folds"}, "suite.")
     name = _get(head, "name", "suite.", _text)
@@ -232,12 +262,17 @@ def _suite(document: Mapping[str, Any]) -> Suite:
     recipes = [_recipe(entry, f"recipe[{i}].") for i, entry in enumerate(_tables(document, "recipe", ""))]
     optional: dict[str, Any] = {
         key: _get(head, key, "suite.", check)
-        for key, check in (("runtimes", _texts), ("seeds", _indices), ("folds", _indices))
+        for key, check in (("runtimes", _texts), ("seeds", _indices), ("folds", _folds))
         if key in head
     }
+    tasks = _get(head, "tasks", "suite.", _texts)
+    entries = _table(document, "task", "")
+    if idle := [key for key in entries if key not in tasks]:
+        raise UserError(f"task.{idle[0]} is not among suite.tasks: {', '.join(tasks)}")
     return Suite(
         name=name,
-        tasks=_get(head, "tasks", "suite.", _texts),
+        tasks=tasks,
+        own={key: _own(_table(entries, key, "task."), f"task.{key}.") for key in entries},
         backends=backends,
         architectures={key: _texts(value, f"suite.architectures.{key}") for key, value in architectures.items()},
         recipes=tuple({str(one): one for one in [Recipe(), *recipes]}.values()),  # 1, 1.0 and true are equal, and not the same
@@ -287,6 +322,33 @@ def _tier(entry: Mapping[str, Any], where: str) -> DeviceTier:
     checks = {"bytes": _quantity(parse_bytes), "latency_p90": _quantity(parse_seconds)}
     limits = {key: _get(entry, key, where, check) for key, check in checks.items() if key in entry}
     return DeviceTier(name=_get(entry, "name", where, _text), **limits)
+
+
+def _own(entry: Mapping[str, Any], where: str) -> OwnTask:
+    checks: dict[str, Callable[[Any, str], Any]] = {
+        "file": _text,
+        "target": _text,
+        "metric": _one_of(RANKING_METRICS),
+        "unit": _text,
+        "folds": _positive,
+        "margin": _above_zero,
+        "drop": _texts,
+        "modality": _one_of(MODALITIES),
+    }
+    _known(entry, checks, where)
+    suffix = Path(_get(entry, "file", where, _text)).suffix.lower()
+    if suffix not in (".csv", ".parquet", ".npz"):
+        raise UserError(f"{where}file must end in .csv, .parquet or .npz, not {suffix or 'nothing'!r}")
+    needed = ["target", "metric", *(["modality"] if suffix == ".npz" else [])]
+    values = {key: _get(entry, key, where, check) for key, check in checks.items() if key in entry or key in needed}
+    own = OwnTask(**values)
+    if own.folds < 2:
+        raise UserError(f"{where}folds must be at least 2")
+    if suffix != ".npz" and own.modality != "tabular":
+        raise UserError(f"{where}modality: a {suffix} file holds a table, so it cannot be {own.modality!r}")
+    if own.unit == own.target or own.target in own.drop or own.unit in own.drop:
+        raise UserError(f"{where}target, unit and drop must name different columns")
+    return own
 
 
 def _measure(entry: Mapping[str, Any]) -> MeasureOptions:
@@ -355,6 +417,19 @@ def _indices(value: Any, where: str) -> tuple[int, ...]:
     if len(set(value)) < len(value):
         raise UserError(f"{where} must name each number once")
     return tuple(value)
+
+
+def _folds(value: Any, where: str) -> tuple[int, ...] | None:
+    return None if value == ALL else _indices(value, where)
+
+
+def _one_of(choices: Collection[str]) -> Callable[[Any, str], str]:
+    def check(value: Any, where: str) -> str:
+        if value not in choices:
+            raise UserError(f"{where} must be one of {', '.join(choices)}, not {_shown(value)}")
+        return str(value)
+
+    return check
 
 
 def _positive(value: Any, where: str) -> int:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmark import limits
+from benchmark import limits, plugin_files
 from benchmark.errors import NotApplicable, UserError, described, one_line
 from benchmark.limits import disturbances
 from benchmark.measure import memory
@@ -36,6 +36,7 @@ def main(job_file: str) -> int:
     limits.confine(job["host"], job["file_bytes"], job["data_bytes"])
     if job["sandbox"]:
         limits.enter(limits.Sandbox(**job["sandbox"]))
+    plugin_files.install(job["plugin_files"])
     started = job["started"]
     for step in job["steps"]:
         folder = Path(step["folder"])
@@ -98,9 +99,9 @@ def _seed(seed: int, libraries: Collection[str]) -> None:
         importlib.import_module("torch").manual_seed(seed)
 
 
-def _code(target: str) -> Any:
+def _code(target: str, /, **options: Any) -> Any:
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)()
+    return getattr(importlib.import_module(module), attribute)(**options)
 
 
 def _leave_checkout() -> None:
@@ -115,9 +116,10 @@ def _prepare(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
     from benchmark.data import prepare
     from benchmark.specs import TaskSpec
 
-    code = _code(step["target"])
+    spec = TaskSpec(**step["settings"]["spec"])
+    code = _code(step["target"], **spec.options)
     _leave_checkout()
-    prepared = prepare(code, TaskSpec(**step["settings"]["spec"]), step["settings"]["fold"], folder / "output")
+    prepared = prepare(code, spec, step["settings"]["fold"], folder / "output")
     return dataclasses.asdict(prepared)
 
 

@@ -34,7 +34,7 @@ TASKS = {
 
 @functools.cache
 def _load(name: str, fold: int) -> tuple[TaskSpec, TaskData]:
-    (spec,) = importlib.import_module(TASKS[name]).benchmark_tasks()
+    (spec,) = (one for one in importlib.import_module(TASKS[name]).benchmark_tasks() if one.name == name)
     module, attribute = spec.target.split(":")
     return spec, getattr(importlib.import_module(module), attribute)().load(fold)
 

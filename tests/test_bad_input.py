@@ -157,7 +157,7 @@ def test_a_back_end_that_is_not_installed(command: Command, site: Site, tmp_path
 
     # What was run lies beside it: that part of the suite, and running it is the same run.
     assert load(str(results / "suite.toml")) == load(str(tmp_path / "s.toml")).select(backends=["*[!x]"], recipes=["reference"])
-    again = command("--suite", str(results / "suite.toml"), "--dry-run", path=path).stdout.splitlines()[:-1]
+    again = command("--suite", str(results / "suite.toml"), "--dry-run", path=path).stdout.splitlines()[:-2]
     assert [line.partition(": ")[2].partition(":")[0] for line in again] == ["skip", "reuse"]
 
 

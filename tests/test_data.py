@@ -169,12 +169,39 @@ def test_no_label_lies_with_the_inputs(prepare: Prepare) -> None:
 
 
 def test_truth_is_that_of_validation_and_test(prepare: Prepare) -> None:
-    truth = data.load_truth(prepare()[1])
-    found = {name: {field: array.tolist() for field, array in fields.items()} for name, fields in truth.items()}
-    assert found == {
-        "validation": {"y": [2, 1, 0], "units": [40, 41, 42]},
-        "test": {"y": [3] * 6, "units": list(range(9000, 9006))},
+    names = ["calm", "loud and proud"] * 3
+    task, spec = dataclasses.replace(toy(), groups={"mood": names}), dataclasses.replace(SPEC, sensitive=("mood",))
+    truth = data.load_truth(prepare(task, spec)[1])
+    assert {name: array.tolist() for name, array in truth.items()} == {
+        "validation_y": [2, 1, 0],
+        "validation_units": [40, 41, 42],
+        "test_y": [3] * 6,
+        "test_units": list(range(9000, 9006)),
+        "group_mood": names,
     }
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({}, "groups are given for none, sensitive columns are mood"),
+        ({"mood": ["a"] * 6, "age": ["b"] * 6}, "groups are given for mood, age, sensitive columns are mood"),
+        ({"mood": ["a"] * 5}, "groups of mood must be a name for each of the 6 test rows"),
+        ({"mood": ["a"] * 5 + [""]}, "groups of mood must be a name for each of the 6 test rows"),
+        ({"mood": ["a"] * 5 + [1]}, "groups of mood must be a name for each of the 6 test rows"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(prepare: Prepare, groups: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^task toy: {message}$"):
+        prepare(dataclasses.replace(toy(), groups=groups), dataclasses.replace(SPEC, sensitive=("mood",)))
+
+
+def test_notes_are_lines_and_change_no_fingerprint(prepare: Prepare) -> None:
+    plain, _ = prepare()
+    noted, _ = prepare(dataclasses.replace(toy(), notes=("two\nlines", "x" * 1000)))
+    assert plain.notes == ()
+    assert noted.notes == ("two lines", "x" * 500)
+    assert noted.fingerprint == plain.fingerprint
 
 
 # The contract of a task

@@ -29,7 +29,6 @@ VALIDATION_Y = [0, 0, 1, 1]
 SUITE: dict[str, Any] = {
     "name": "small",
     "seeds": [0],
-    "folds": [0],
     "build": {"cores": 2, "memory": 1024**3, "seconds": 60.0},
     "measure": {"processes": 2, "rounds": 2, "calls": 50},
     "tiers": [],
@@ -85,6 +84,12 @@ class Grid:
             "rows": {"train": 50, "validation": 4, "test": len(y)},
         }
         return self.step(f"{task} {fold}/prepare", facts, arrays)
+
+    def add_groups(self, column: str, names: Sequence[str], fold: int = 0) -> None:
+        """Groups of the test rows of a fold that is prepared."""
+        id_ = f"digits {fold}/prepare"
+        arrays = {name: self.store.array(id_, name) for name in ("test_y", "test_units", "validation_y")}
+        self.store.record(self.store.results([id_])[id_], {**arrays, f"group_{column}": np.array(names)})
 
     def cell(
         self,
@@ -773,6 +778,78 @@ def test_a_fold_that_could_not_be_prepared_counts_nothing(grid: Grid) -> None:
     assert (table.entries, [row["reason"] for row in table.others]) == ((), ["", "prepare: no data"])
     grid.cells = [failed]
     assert (grid.table().evaluations, grid.table().units) == (0, 0)
+
+
+def test_scores_by_group_of_a_sensitive_column(grid: Grid) -> None:
+    """Rows 0 to 5 are of class 0, 6 to 9 of class 1; all of the old are right, of the young two of four."""
+    ages = ["old"] * 4 + ["young"] * 2 + ["old"] * 2 + ["young"] * 2
+    grid.prepare()
+    grid.add_groups("age", ages)
+    cell = grid.cell(predicted=off(5, 9), metrics=("accuracy", "roc_auc"), sensitive=("age",))
+    found = grid.row()["groups"]["age"]
+    assert {name: (one["n"], one["score"]) for name, one in found["groups"].items()} == {"old": (6, 1.0), "young": (4, 0.5)}
+    assert found["gap"] == 0.5
+    (scored,) = grid.scored(cell)
+    young = np.array(ages) == "young"
+    parts = dataclasses.replace(scored, outputs=scored.outputs[young], y=scored.y[young], units=scored.units[young])
+    interval = statistics.score_interval([parts], "accuracy")
+    assert interval is not None
+    assert (found["groups"]["young"]["low"], found["groups"]["young"]["high"]) == (interval.low, interval.high)
+    assert grid.table().entries[0].groups["age"].gap == 0.5
+
+
+def test_a_group_of_one_class_has_no_auc_and_no_gap(grid: Grid) -> None:
+    grid.prepare()
+    grid.add_groups("age", ["old"] * 6 + ["young"] * 2 + ["old"] * 2)
+    grid.cell(metrics=("roc_auc",), sensitive=("age",))
+    found = grid.row()["groups"]["age"]
+    assert found["groups"]["young"] == {"n": 2, "score": None, "low": None, "high": None}
+    assert found["groups"]["old"]["score"] == 1.0
+    assert found["gap"] is None
+
+
+def test_a_group_that_a_fold_lacks_has_no_mean_over_folds(grid: Grid) -> None:
+    for fold in (0, 1):
+        grid.prepare(fold=fold)
+        grid.add_groups("age", ["old", "young" if fold else "old"] * 5, fold=fold)
+        grid.cell(fold=fold, sensitive=("age",))
+    (entry,) = grid.table().entries
+    assert {name: (one.n, one.score) for name, one in entry.groups["age"].groups.items()} == {
+        "old": (15, 1.0),
+        "young": (5, None),
+    }
+
+
+def test_without_a_sensitive_column_there_are_no_groups(grid: Grid) -> None:
+    grid.cell()
+    assert grid.row()["groups"] is None
+
+
+def test_a_table_has_what_the_suite_and_the_data_say_of_its_task(grid: Grid) -> None:
+    published = [{"method": "LeNet", "scores": {"accuracy": 0.99}, "source": "a paper"}]
+    for fold in (0, 1):
+        grid.prepare(fold=fold)
+        prepared = grid.store.results([f"digits {fold}/prepare"])[f"digits {fold}/prepare"]
+        facts = {**prepared.facts, "notes": ["of all folds", f"of fold {fold}"]}
+        y, units, validation = (grid.store.array(prepared.id, name) for name in ("test_y", "test_units", "validation_y"))
+        grid.store.record(
+            dataclasses.replace(prepared, facts=facts), {"test_y": y, "test_units": units, "validation_y": validation}
+        )
+        grid.cell(fold=fold)
+    rows = grid.rows(published={"digits": published})
+    (table,) = leaderboard.tables(grid.store, rows)
+    assert table.published == published
+    assert table.notes == ("of all folds", "of fold 0", "of fold 1")
+    assert table.folds == (0, 1)
+    assert table.resolution is None
+
+
+def test_resolution_is_of_the_methods_that_are_whole(grid: Grid) -> None:
+    cells = [grid.cell(), grid.cell("a", off(1, 2)), grid.cell("b", off(3))]
+    expected = statistics.resolution([[one] for one in grid.scored(*cells)], "accuracy")
+    assert expected is not None
+    assert expected > 0
+    assert grid.table().resolution == expected
 
 
 def test_baselines_are_means_over_folds(grid: Grid) -> None:

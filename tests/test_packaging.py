@@ -32,9 +32,13 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     assert top == {
         *("benchmark", "benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx"),
         *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
+        *("benchmark_medmnist", "benchmark_occupancy", "benchmark_har", "benchmark_own"),
         f"{wheel.name.rsplit('-', 3)[0]}.dist-info",
     }
-    assert {"benchmark/py.typed", "benchmark/suites/edge.toml", "benchmark/suites/smoke.toml"} <= set(names)
+    assert {
+        "benchmark/py.typed",
+        *(f"benchmark/suites/{name}.toml" for name in ("edge", "edge-full", "edge-paper", "smoke")),
+    } <= set(names)
     assert sum(name.endswith(".xz") for name in names) == 4
     assert sum(name.endswith("data/SOURCE.md") for name in names) == 4
 
@@ -64,9 +68,16 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "compressor/torch/narrow",
         "compressor/torch/prune-structured",
         "runtime/onnxruntime",
+        "task/breast-mnist",
         "task/german-credit",
+        "task/mnist",
         "task/mnist-10k",
         "task/nodule-shape",
+        "task/occupancy",
+        "task/pneumonia-mnist",
+        "task/retina-mnist",
+        "task/taiwan-credit",
+        "task/uci-har",
         "task/watch-imu",
     ]
     for name in ("plugins", "tasks"):

@@ -15,7 +15,7 @@ from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.plan import Cell, Machine, Plan, judge, plan
 from benchmark.registry import Registry, discover
-from benchmark.specs import CompressorSpec, RuntimeSpec
+from benchmark.specs import CompressorSpec, DataFile, Published, RuntimeSpec
 from benchmark.store import Outcome, StepResult
 from benchmark.suite import MeasureOptions, Recipe, Suite, parse_pass
 
@@ -48,6 +48,38 @@ def only(whole: Plan, recipe: str) -> Cell:
 
 def kinds(whole: Plan, ids: set[str]) -> list[str]:
     return sorted(whole.steps[id_].kind for id_ in ids)
+
+
+def test_all_folds_of_a_task_and_those_that_are_not_prepared_stay_apart(registry: Registry) -> None:
+    whole = plan(suite(folds=None), registry, PREPARED, MACHINE)
+    assert [cell.fold for cell in whole.cells] == list(range(25))
+    trained = [dict(cell.chain)["train"] for cell in whole.cells]
+    assert len(set(trained)) == 25  # none is prepared but the first, and yet each has steps of its own
+    assert trained[0] == dict(plan(suite(), registry, PREPARED, MACHINE).cells[0].chain)["train"]
+
+
+def test_what_a_task_is_made_of_is_part_of_its_preparation(registry: Registry) -> None:
+    def prepare(**changes: Any) -> str:
+        provider = registry.tasks["german-credit"]
+        changed = dataclasses.replace(provider, spec=dataclasses.replace(provider.spec, **changes))
+        tasks = {**registry.tasks, "german-credit": changed}
+        whole = plan(suite(), dataclasses.replace(registry, tasks=tasks), PREPARED, MACHINE)
+        return whole.cells[0].prepare
+
+    file = DataFile(name="x.csv", checksum="md5:" + "0" * 32, url="http://127.0.0.1/x.csv")
+    other = dataclasses.replace(file, checksum="md5:" + "1" * 32)
+    published = (Published(method="someone's", scores={"accuracy": 0.5}, source="somewhere"),)
+    ids = [
+        prepare(),
+        prepare(options={"a": 1}),
+        prepare(options={"a": 2}),
+        prepare(sources=((file,),)),
+        prepare(sources=((other,),)),
+    ]
+    assert len(set(ids)) == 5
+    elsewhere = dataclasses.replace(file, url="http://127.0.0.2/x.csv")
+    assert prepare(sources=((elsewhere,),)) == ids[3]  # the same bytes
+    assert prepare(published=published) == ids[0]
 
 
 def test_steps_stand_after_their_inputs_and_prefixes_are_shared(registry: Registry) -> None:

@@ -47,13 +47,42 @@ def test_benchmark_commands(line: str, command: Callable[..., subprocess.Complet
     run = command(*arguments)
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
-    assert "mnist-10k" in run.stdout
+    assert ("pneumonia-mnist" if "data" in arguments else "mnist-10k") in run.stdout
+
+
+def tomls(text: str) -> dict[str, str]:
+    """The TOML files in a document, by their first table."""
+    found = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    return {one.partition("]")[0].removeprefix("["): one for one in found}
+
+
+CUSTOMERS = "household,age,plan,closed_on,left\n" + "".join(
+    f"{i // 2},{20 + 37 * i % 50},{'basic' if i % 3 else 'full'},{'2024' if i % 4 == 0 else ''},{'yes' if i % 4 == 0 else 'no'}\n"
+    for i in range(240)
+)
+
+
+def test_the_readmes_own_data_runs(command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    (tmp_path / "churn.toml").write_text(tomls((ROOT / "README.md").read_text(encoding="utf-8"))["suite"], encoding="utf-8")
+    (tmp_path / "customers.csv").write_text(CUSTOMERS, encoding="utf-8")
+    run = command("--suite", "churn.toml", "--backend", "sklearn", "--results", "here")
+    assert run.returncode == 0, run.stderr
+    assert "1 cells: 1 ok" in run.stdout
+    board = (tmp_path / "here" / "leaderboard.md").read_text(encoding="utf-8")
+    assert "(24 households)" in board  # of 120, in one fold of five
+    assert "- classes: no (0), yes (1)" in board
+    # Without the line that leaves it out, the column that tells the target stops the task.
+    (tmp_path / "leaky.toml").write_text(
+        (tmp_path / "churn.toml").read_text(encoding="utf-8").replace("drop =", "# drop ="), encoding="utf-8"
+    )
+    leaky = command("--suite", "leaky.toml", "--backend", "sklearn", "--results", "there")
+    assert "customers.csv: column 'closed_on' tells the target 'left' exactly" in leaky.stdout
 
 
 def test_the_plugin_in_the_readme_is_the_one_under_test() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     folder = ROOT / "tests" / "plugins_under_test" / "magnitude_torch"
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (project,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    project = tomls(text)["build-system"]
     assert code == (folder / "pocketbench_magnitude_torch.py").read_text(encoding="utf-8")
     assert project == (folder / "pyproject.toml").read_text(encoding="utf-8")

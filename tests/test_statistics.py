@@ -12,6 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 from sklearn import metrics as reference  # type: ignore[import-untyped]  # it ships no types
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # it ships no types
+from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]  # it ships no types
+from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]  # it ships no types
 
 from benchmark import statistics
 from benchmark.measure import quality
@@ -192,6 +195,71 @@ def test_five_seeds_are_resampled_too() -> None:
     expected = math.sqrt(over_units**2 + over_seeds**2 / 5 * 4 / 5)
     (draws,) = statistics.score_draws([cells], "accuracy", over_seeds=True)
     assert draws.std() == pytest.approx(expected, rel=0.1)
+
+
+def test_resolution_is_what_the_median_paired_interval_spans() -> None:
+    methods = [[cell(400, signal=signal, seed=seed)] for seed, signal in enumerate([1.0, 3.0, 1.2, 0.8])]
+    methods = [[replace(one, seed=0) for one in method] for method in methods]
+    halves = [
+        width(statistics.paired_difference(methods[1], other, "accuracy")) / 2 for other in (methods[0], methods[2], methods[3])
+    ]
+    assert statistics.resolution(methods, "accuracy") == pytest.approx(np.median(halves))
+    assert statistics.resolution(methods[:1], "accuracy") is None
+    # Four times the rows: half the difference.
+    more = [[replace(cell(1600, signal=signal, seed=seed), seed=0)] for seed, signal in enumerate([1.0, 3.0, 1.2, 0.8])]
+    found = statistics.resolution(more, "accuracy")
+    assert found is not None
+    assert found == pytest.approx(np.median(halves) / 2, rel=0.15)
+
+
+@pytest.mark.parametrize(("rows", "accuracy"), [(200, 0.8), (400, 0.75)])
+def test_intervals_cover_the_truth_in_95_of_100_draws(rows: int, accuracy: float) -> None:
+    """A thousand simulated test sets, each with an interval of its own: between 930 and 970 hold the true accuracy."""
+    rng = np.random.default_rng(0)
+    y, units, covered = np.zeros(rows, dtype=np.int64), np.arange(rows), 0
+    for draw in range(1000):
+        right = rng.random(rows) < accuracy
+        outputs = np.stack([right, ~right], axis=1).astype(np.float32)
+        interval = found(statistics.score_interval([Scored(0, 0, outputs, y, units, "logits")], "accuracy", seed=draw))
+        covered += interval.low <= accuracy <= interval.high
+    assert 930 <= covered <= 970
+
+
+def test_two_level_intervals_cover_the_truth_too() -> None:
+    """A thousand simulated studies of two folds and 25 trainings each, that differ by unit and by seed; the truth is what they
+    would come to over all units and seeds."""
+    rng = np.random.default_rng(1)
+    rows, seeds, covered = 150, 25, 0
+    y = np.zeros(rows, dtype=np.int64)
+    for draw in range(1000):
+        cells = []
+        for fold in range(2):
+            of_unit = rng.normal(size=rows)
+            for seed in range(seeds):
+                # A row is right where unit, training and chance together say so: one half of the time.
+                right = of_unit + 0.1 * rng.normal() + 0.5 * rng.normal(size=rows) > 0
+                outputs = np.stack([right, ~right], axis=1).astype(np.float32)
+                cells.append(Scored(fold, seed, outputs, y, 1000 * fold + np.arange(rows), "logits"))
+        interval = found(statistics.score_interval(cells, "accuracy", draws=300, seed=draw))
+        assert interval.over_seeds
+        covered += interval.low <= 0.5 <= interval.high
+    assert 930 <= covered <= 970
+
+
+def test_recordings_of_real_windows_are_fewer_than_the_windows(load_task: Any) -> None:
+    """The windows of one recording are right or wrong together: whoever resamples windows claims too much."""
+    _, data = load_task("watch-imu", 0)
+
+    def features(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.concatenate([x.mean(2), x.std(2), np.abs(np.diff(x, axis=2)).mean(2)], axis=1)
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(features(data.train.x), data.train.y)
+    outputs = model.predict_proba(features(data.test.x)).astype(np.float32)
+    by_recording = Scored(0, 0, outputs, data.test.y, data.test.units, "probabilities")
+    by_window = replace(by_recording, units=np.arange(len(outputs)))
+    recordings, windows = (statistics.score_interval([one], "accuracy") for one in (by_recording, by_window))
+    assert width(recordings) > 2 * width(windows)
+    assert (found(recordings).units, found(windows).units) == (len(np.unique(data.test.units)), len(outputs))
 
 
 def test_deviation_over_seeds_is_pooled_within_folds() -> None:

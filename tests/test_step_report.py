@@ -40,7 +40,7 @@ def write(folder: Path, text: str) -> None:
         ("memory", {"rss_bytes": 50_000_000}),
         ("memory", {}),
         ("inspect", {"bytes": 10, "dtypes": {"float32": 10}, "macs": None}),
-        ("prepare", {"fingerprint": "f", "input_shape": [1, 28, 28], "classes": ["a", "b"]}),
+        ("prepare", {"fingerprint": "f", "input_shape": [1, 28, 28], "classes": ["a", "b"], "notes": ["one"]}),
     ],
 )
 def test_what_a_worker_tells_is_kept(tmp_path: Path, kind: str, facts: dict[str, Any]) -> None:

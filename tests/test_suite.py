@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from benchmark import UserError
 from benchmark.budget import BuildLimits, DeviceTier
-from benchmark.specs import Scalar
-from benchmark.suite import MeasureOptions, PassCall, Recipe, Suite, dump, load, parse, parse_pass, shipped
+from benchmark.specs import RANKING_METRICS, Scalar
+from benchmark.suite import MeasureOptions, OwnTask, PassCall, Recipe, Suite, dump, load, parse, parse_pass, shipped
 
 HEAD = '[suite]\nname = "s"\ntasks = ["a"]\nbackends = ["b", "c"]\n'
 
@@ -100,6 +100,61 @@ def test_everything_given() -> None:
     )
 
 
+def test_all_folds_of_every_task() -> None:
+    assert parse(HEAD + 'folds = "all"\n', "file.toml").folds is None
+    assert "suite.folds must be an array of whole numbers" in message(HEAD + 'folds = "every"\n')
+
+
+OWN = '[task.a]\nfile = "x.csv"\ntarget = "y"\nmetric = "roc_auc"\n'
+
+
+def test_a_task_that_is_a_file_of_the_users() -> None:
+    given = 'unit = "patient"\nfolds = 3\nmargin = 0.1\ndrop = ["name"]\n'
+    suite = parse(HEAD + OWN + given, "file.toml")
+    assert suite.own == {"a": OwnTask("x.csv", "y", "roc_auc", unit="patient", folds=3, margin=0.1, drop=("name",))}
+    assert parse(HEAD + OWN, "file.toml").own["a"] == OwnTask("x.csv", "y", "roc_auc", folds=5)
+    arrays = OWN.replace("x.csv", "x.npz") + 'modality = "image"\n'
+    assert parse(HEAD + arrays, "file.toml").own["a"].modality == "image"
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (OWN.replace("[task.a]", "[task.b]"), "task.b is not among suite.tasks: a"),
+        (OWN.replace("target", "taget"), "unknown key task.a.taget; did you mean 'target'?"),
+        (OWN.replace('file = "x.csv"\n', ""), "task.a.file is missing"),
+        (OWN.replace('target = "y"\n', ""), "task.a.target is missing"),
+        (OWN.replace('metric = "roc_auc"\n', ""), "task.a.metric is missing"),
+        (OWN.replace("roc_auc", "auc"), "task.a.metric must be one of accuracy, balanced_accuracy, roc_auc, not 'auc'"),
+        (OWN.replace("x.csv", "x.xlsx"), "task.a.file must end in .csv, .parquet or .npz, not '.xlsx'"),
+        (OWN.replace("x.csv", "x"), "task.a.file must end in .csv, .parquet or .npz, not 'nothing'"),
+        (OWN.replace("x.csv", "x.npz"), "task.a.modality is missing"),
+        (OWN + 'modality = "image"\n', "task.a.modality: a .csv file holds a table, so it cannot be 'image'"),
+        (OWN + "folds = 1\n", "task.a.folds must be at least 2"),
+        (OWN + 'unit = "y"\n', "task.a.target, unit and drop must name different columns"),
+        (OWN + 'drop = ["z", "y"]\n', "task.a.target, unit and drop must name different columns"),
+        ("[task]\na = 3\n", "task.a must be a table"),
+    ],
+)
+def test_what_is_wrong_with_such_a_task_is_named(entry: str, expected: str) -> None:
+    assert message(HEAD + entry) == f"file.toml: {expected}"
+
+
+def test_its_file_is_looked_for_beside_the_suite(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(HEAD + OWN, encoding="utf-8")
+    with pytest.raises(UserError, match=r"s\.toml: task\.a\.file: there is no file .*x\.csv"):
+        load(str(tmp_path / "s.toml"))
+    (tmp_path / "x.csv").write_text("a,y\n1,2\n", encoding="utf-8")
+    suite = load(str(tmp_path / "s.toml"))
+    assert suite.own["a"].file == str(tmp_path / "x.csv")
+    assert suite.select(tasks=["a"]).own == suite.own
+
+
+def test_a_part_of_a_suite_has_the_files_of_its_tasks_alone() -> None:
+    suite = parse(HEAD.replace('"a"', '"a", "d"') + OWN, "file.toml")
+    assert suite.select(tasks=["d"]).own == {}
+
+
 def test_the_reference_comes_first_and_once() -> None:
     text = HEAD + '[[recipe]]\npasses = ["x"]\n[[recipe]]\npasses = []\n[[recipe]]\npasses = [" x() "]\n'
     assert list(map(str, parse(text, "file.toml").recipes)) == ["reference", "x"]
@@ -122,8 +177,8 @@ def test_recipes_are_told_apart_by_how_they_are_written() -> None:
         ("suite = 3", "suite must be a table"),
         ("[[suite]]", "suite must be a table"),
         ("[suit]", "unknown key suit; did you mean 'suite'?"),
-        ("[qqq]", "unknown key qqq; known: budget, measure, recipe, suite, train"),
-        ('["a\\nb"]', "unknown key a b; known: budget, measure, recipe, suite, train"),
+        ("[qqq]", "unknown key qqq; known: budget, measure, recipe, suite, task, train"),
+        ('["a\\nb"]', "unknown key a b; known: budget, measure, recipe, suite, task, train"),
         ('[suite]\nname = ""', "suite.name must be a text, not ''"),
         ("[suite]\nname = 3", "suite.name must be a text, not 3"),
         ('[suite]\nname = "../up"', "suite.name: '../up' must be made of letters, digits, '-' and '_'"),
@@ -467,21 +522,39 @@ SOME_SCALARS = st.dictionaries(TEXTS, SCALARS, min_size=1, max_size=3)
 
 
 @st.composite
+def own_tasks(draw: st.DrawFn) -> OwnTask:
+    target, unit, *drop = draw(st.lists(st.text(min_size=1), min_size=2, max_size=4, unique=True))
+    suffix, modality = draw(
+        st.sampled_from([(".csv", "tabular"), (".Parquet", "tabular"), (".npz", "sequence"), (".npz", "image")])
+    )
+    return OwnTask(
+        file=draw(st.text(min_size=1).map(lambda name: f"{name}x{suffix}")),
+        target=target,
+        metric=draw(st.sampled_from(RANKING_METRICS)),
+        unit=draw(st.sampled_from(["", unit])),
+        folds=draw(st.integers(2, 2**32 - 1)),
+        margin=draw(SECONDS),
+        drop=tuple(drop),
+        modality=modality,
+    )
+
+
+@st.composite
 def suites(draw: st.DrawFn) -> Suite:
     """Any suite that a file can say."""
-    backends = draw(ANY_NAMES)
+    backends, tasks = draw(ANY_NAMES), draw(ANY_NAMES)
     own = draw(st.dictionaries(st.sampled_from(backends), SOME_SCALARS))
     shared = {key: value for key, value in draw(SOME_SCALARS).items() if key not in own}
     recipes = draw(st.lists(st.lists(PASSES, min_size=1, max_size=3), max_size=3))
     return Suite(
         name=draw(NAMES),
-        tasks=draw(ANY_NAMES),
+        tasks=tasks,
         backends=backends,
         recipes=(Recipe(), *{str(one): one for one in (Recipe(tuple(passes)) for passes in recipes)}.values()),
         runtimes=draw(ANY_NAMES),
         architectures=draw(st.dictionaries(st.sampled_from(backends), ANY_NAMES)),
         seeds=draw(INDICES),
-        folds=draw(INDICES),
+        folds=draw(st.none() | INDICES),
         training={**({"": shared} if shared else {}), **own},
         build=BuildLimits(draw(COUNTS), draw(BYTES), draw(SECONDS), draw(st.none() | SECONDS), draw(COUNTS), draw(BYTES)),
         tiers=tuple(
@@ -489,6 +562,7 @@ def suites(draw: st.DrawFn) -> Suite:
             for name in draw(st.lists(st.text(min_size=1), max_size=3, unique=True))
         ),
         measure=MeasureOptions(draw(COUNTS), draw(COUNTS), draw(COUNTS)),
+        own=draw(st.dictionaries(st.sampled_from(tasks), own_tasks())),
     )
 
 

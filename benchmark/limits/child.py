@@ -9,6 +9,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from benchmark import official
 from benchmark.limits.guard import JOB
 
 _PR_SET_PDEATHSIG = 1
@@ -28,6 +29,10 @@ def child_environment(threads: int, temporary: Path, job: str) -> dict[str, str]
         if name in _KEPT or name.startswith(_KEPT_PREFIXES) or name.endswith(_PROXIES)
     }
     environment.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    # A job changes its working directory, where a relative name would mean another folder.
+    environment |= {
+        name: os.path.abspath(environment[name]) for name in (official.MIRROR, official.CACHE) if environment.get(name)
+    }
     environment.update(PYTHONHASHSEED="0", PYTHONUTF8="1", PYTHONUNBUFFERED="1", LC_ALL="C.UTF-8", TMPDIR=str(temporary))
     environment[JOB] = job
     return environment

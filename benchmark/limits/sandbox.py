@@ -81,9 +81,9 @@ def enter(sandbox: Sandbox) -> None:
     Path("/proc/sys/user/max_user_namespaces").write_text("0", encoding="ascii")
     kept = {path: _clone(libc, path) for path in (*sandbox.readable, *sandbox.writable)}
     _few_devices(libc)
-    for path in (*([_SOCKETS] if _is_needless(_SOCKETS, kept) else []), *sandbox.hidden):
-        if not os.path.exists(path):
-            continue  # it lies in one that is hidden already
+    for path in (*([] if _holds(_SOCKETS, kept) else [_SOCKETS]), *sandbox.hidden):
+        if not os.path.exists(path) or _holds(path, ()):
+            continue  # it lies in one that is hidden already, or nothing would run without it
         if os.path.isdir(path):
             _mount(libc, "tmpfs", path, 0, kind=b"tmpfs")
         else:
@@ -115,10 +115,10 @@ def _mount(libc: ctypes.CDLL, source: str, target: str, flags: int, kind: bytes 
     _call(libc.mount(source.encode(), os.fsencode(target), kind, ctypes.c_ulong(flags), None), f"mount {target}")
 
 
-def _is_needless(folder: str, kept: Iterable[str]) -> bool:
-    """Whether nothing that is needed lies in a folder: neither what is kept, nor the interpreter and what it imports."""
+def _holds(folder: str, kept: Iterable[str]) -> bool:
+    """Whether what is needed lies in a folder: what is kept, or the interpreter and what it imports."""
     needed = (*kept, sys.prefix, sys.base_prefix, *filter(None, sys.path))
-    return not any(os.path.realpath(path).startswith(f"{folder}/") for path in needed)
+    return any(os.path.realpath(path).startswith(f"{os.path.realpath(folder)}/") for path in needed)
 
 
 def _unshare(libc: ctypes.CDLL) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.budget import DeviceTier, format_bytes
@@ -16,13 +16,14 @@ from benchmark.statistics import MIN_SEEDS, MIN_UNITS
 def document(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[Section]:
     """The leaderboard of a run: what to ship first, then a table a task, then how to read them. ``suite``: what the store keeps
     of the suite."""
-    head = Section(style.say("PocketBench: suite {suite}", suite=suite["name"]), tuple(_about(rows, suite, style)))
+    screening = len(suite["seeds"]) * max((len(table.folds) for table in tables), default=1) == 1
+    head = Section(style.say("PocketBench: suite {suite}", suite=suite["name"]), tuple(_about(rows, suite, screening, style)))
     tiers = [DeviceTier(**tier) for tier in suite["tiers"]]
     ship = [answers.section([table.task for table in tables], rows, tiers, style)] if tiers and tables else []
-    return [head, *ship, *(_table(table, suite, style) for table in tables), _legend(suite, style)]
+    return [head, *ship, *(part for table in tables for part in _of_task(table, suite, style)), _legend(tables, suite, style)]
 
 
-def _about(rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[str]:
+def _about(rows: Sequence[Row], suite: Mapping[str, Any], screening: bool, style: Style) -> list[str]:
     build = suite["build"]
     cpus = ", ".join(sorted({row["cpu_model"] for row in rows if row["cpu_model"]})) or "no machine yet"
     lines = [
@@ -37,7 +38,7 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[
             runtimes=", ".join(sorted({row["runtime"] for row in rows})) or "no runtime yet",
         )
     ]
-    if len(suite["seeds"]) * len(suite["folds"]) == 1:
+    if screening:
         lines.append(
             style.text("One seed and one fold: a screening run. No interval covers training: another seed gives other scores.")
         )
@@ -53,21 +54,27 @@ def _enforced_by(rows: Sequence[Row]) -> str:
 # One task
 
 
-def _table(table: Table, suite: Mapping[str, Any], style: Style) -> Section:
+def _of_task(table: Table, suite: Mapping[str, Any], style: Style) -> Iterator[Section]:
+    """Its table, then one for each sensitive column."""
+    runtimes = len({row["runtime"] for row in [*(row for entry in table.entries for row in entry.rows), *table.others]}) > 1
+    yield _table(table, suite, runtimes, style)
+    for column in dict.fromkeys(column for entry in table.entries for column in entry.groups):
+        yield _by_group(column, table, runtimes, style)
+
+
+def _table(table: Table, suite: Mapping[str, Any], runtimes: bool, style: Style) -> Section:
     caption = style.say(
         "{metric} on {evaluations:,} {tested} ({units:,} {unit}); seeds {seeds}, folds {folds}. Sorted by test score; what to "
         "ship was chosen by val.",
         metric=table.metric,
         evaluations=table.evaluations,
-        tested="test rows" if len(suite["folds"]) == 1 else "evaluations",
+        tested="test rows" if len(table.folds) == 1 else "evaluations",
         units=table.units,
         unit=plural(table.unit),
         seeds=listed(suite["seeds"]),
-        folds=listed(suite["folds"]),
+        folds=listed(table.folds),
     )
-    rows = [*(row for entry in table.entries for row in entry.rows), *table.others]
-    runtimes = len({row["runtime"] for row in rows}) > 1
-    parts: list[Part] = [caption + _covered(table, style)]
+    parts: list[Part] = [caption + _covered(table, style) + _resolution(table, style)]
     parts.append(_grid(table.entries, runtimes, style) if table.entries else style.text("No method has finished all its cells."))
     parts += filter(
         None, [_deviations(table, style), _remarks(table.entries, runtimes, style), _late(table.entries, runtimes, style)]
@@ -80,6 +87,13 @@ def _table(table: Table, suite: Mapping[str, Any], style: Style) -> Section:
         beaten = [named(one.rows[0], runtime=runtimes) for one in table.entries if one.score is not None and one.score <= to_beat]
         if beaten:
             parts.append(style.say("No better here than the best of them: {beaten}.", beaten=", ".join(beaten)))
+    if table.published:
+        parts += [
+            style.text("Published for these test rows, not run here:"),
+            tuple(_published(one, style) for one in table.published),
+        ]
+    if table.notes:
+        parts += [style.text("Of the data:"), tuple(map(style.name, table.notes))]
     if table.others:
         parts += [style.text("Not ranked:"), _others(table.others, runtimes, style)]
     return Section(style.name(table.task), tuple(parts))
@@ -102,6 +116,42 @@ def _covered(table: Table, style: Style) -> str:
     draws = found[0].draws + found[0].dropped
     values = {"units": units, "seeds": MIN_SEEDS, "fewest": fewest, "least": MIN_UNITS, "dropped": dropped, "draws": draws}
     return style.say(f"{text}.", **values, metric=table.metric)
+
+
+def _resolution(table: Table, style: Style) -> str:
+    """The smallest difference that the table can tell; empty with fewer than two methods."""
+    if table.resolution is None:
+        return ""
+    text = " Resolution: a difference of less than {resolution:.3f} between two methods cannot be told from none here."
+    return style.say(text, resolution=table.resolution)
+
+
+def _published(one: Mapping[str, Any], style: Style) -> str:
+    scores = ", ".join(f"{metric} {score:.3f}" for metric, score in one["scores"].items())
+    return style.say("{method}: {scores} ({source})", method=one["method"], scores=scores, source=one["source"])
+
+
+def _by_group(column: str, table: Table, runtimes: bool, style: Style) -> Section:
+    """The scores of the groups of a sensitive column, in the order of the task's table."""
+    entries = [(entry, entry.groups[column]) for entry in table.entries if column in entry.groups]
+    counts = {name: group.n for name, group in entries[0][1].groups.items()}
+    caption = style.say(
+        "{metric} of the test rows of each group ({counts}), in the order of the table above. The gap is between the two groups "
+        "furthest apart; intervals are those of the groups. –: undefined, as where all rows of a group are of one class.",
+        counts=", ".join(f"{name}: {count:,}" for name, count in counts.items()),
+        metric=table.metric,
+    )
+    lines = tuple(
+        (
+            style.name(named(entry.rows[0], runtime=runtimes)),
+            *(style.text(bounded(one.score, one.low, one.high, 3)) for one in found.groups.values()),
+            style.text(number(found.gap, ".3f")),
+        )
+        for entry, found in entries
+    )
+    headers = (style.text("method"), *(style.name(f"{name} ↑") for name in counts), style.text("gap ↓"))
+    title = style.say("{task} by {column}", task=table.task, column=column)
+    return Section(title, (caption, Grid(headers, lines, "l" + "r" * (len(counts) + 1))))
 
 
 def _grid(entries: Sequence[Entry], runtimes: bool, style: Style) -> Grid:
@@ -237,8 +287,8 @@ def _where(rows: Sequence[Row]) -> str:
     return f"seed {rows[0]['seed']}, fold {rows[0]['fold']}"
 
 
-def _legend(suite: Mapping[str, Any], style: Style) -> Section:
-    measure, folds = suite["measure"], len(suite["folds"])
+def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> Section:
+    measure, folds = suite["measure"], max((len(table.folds) for table in tables), default=1)
     if len(suite["seeds"]) * folds > 1:
         ratio = "The median over seeds and folds, then the least and the greatest; no interval."
     else:

@@ -79,5 +79,7 @@ def plural(unit: str) -> str:
 
 
 def listed(numbers: Sequence[int]) -> str:
-    """Numbers in one line."""
+    """Numbers in one line, three and more that follow one another as the first and the last."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}–{numbers[-1]}"
     return ", ".join(map(str, numbers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import lzma
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,23 +42,27 @@ def split(labels: NDArray[np.int64], fold: int) -> tuple[NDArray[np.int64], NDAr
     return rest[train], rest[validation], test
 
 
+def task_data(images: NDArray[np.uint8], labels: NDArray[np.int64], parts: Sequence[NDArray[np.int64]]) -> TaskData:
+    """Images (N, 28, 28) and digits (N,) as a task; ``parts``: the rows to train on, to validate and to test."""
+    train, validation, test = (
+        Split(x=images[rows, None].astype(np.float32) / np.float32(WHITE), y=labels[rows], units=rows) for rows in parts
+    )
+    return TaskData(
+        train=train,
+        validation=validation,
+        test=test,
+        classes=tuple("0123456789"),
+        preprocessing={"columns": ["grey"], "means": [0.0], "scales": [WHITE]},
+    )
+
+
 class Mnist10k:
     """Digits: x is float32 (N, 1, 28, 28) in 0..1, background 0; y is the digit; each row is its own unit."""
 
     def load(self, fold: int) -> TaskData:
         """7,000 training, 1,000 validation and 2,000 test rows. Raises ValueError for a fold that does not exist."""
         images, labels = read()
-        train, validation, test = (
-            Split(x=images[rows, None].astype(np.float32) / np.float32(WHITE), y=labels[rows], units=rows)
-            for rows in split(labels, fold)
-        )
-        return TaskData(
-            train=train,
-            validation=validation,
-            test=test,
-            classes=tuple("0123456789"),
-            preprocessing={"columns": ["grey"], "means": [0.0], "scales": [WHITE]},
-        )
+        return task_data(images, labels, split(labels, fold))
 
     def trivial(self, train: Split, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Class probabilities, float32 (N, 10), of a logistic regression on the amount of ink (mean pixel) alone."""

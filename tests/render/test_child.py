@@ -16,7 +16,7 @@ def test_a_full_disk_is_one_line_and_the_next_try_renders(tmp_path: Path) -> Non
     measure = {"processes": 1, "rounds": 1, "calls": 7}
     build = {"cores": 1, "memory": 1024**3, "seconds": 60.0}
     store.replace_grid(
-        {"name": "none", "seeds": [0], "folds": [0], "build": build, "measure": measure, "tiers": []},
+        {"name": "none", "seeds": [0], "build": build, "measure": measure, "tiers": []},
         [],
     )
     store.close()

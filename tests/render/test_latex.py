@@ -18,7 +18,6 @@ from benchmark.statistics import Interval
 SUITE: dict[str, Any] = {
     "name": "edge",
     "seeds": [0],
-    "folds": [0],
     "build": {"cores": 1, "memory": 1024**3, "seconds": 60.0},
     "measure": {"processes": 3, "rounds": 3, "calls": 100},
     "tiers": [{"name": "S_1", "bytes": 65_536, "latency_p90": 0.001}],
@@ -59,7 +58,7 @@ def render(*rows: Row, task: str = "digits", others: tuple[Row, ...] = (), tiers
     mine, rest = [{**one, "task": task} for one in rows], tuple({**one, "task": task} for one in others)
     entries = tuple(Entry((one,), one["score"], None if one["score"] is None else INTERVAL) for one in mine)
     suite = {**SUITE, "tiers": list(tiers) or SUITE["tiers"]}
-    return to_latex([Table(task, "accuracy", "row", 200, 200, entries, rest, {})], [*mine, *rest], suite)
+    return to_latex([Table(task, "accuracy", "row", (0,), 200, 200, entries, rest, {})], [*mine, *rest], suite)
 
 
 def read(latex: str) -> str:

@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from benchmark.leaderboard import COLUMNS, Entry, Row, Table
+from benchmark.leaderboard import COLUMNS, Entry, Group, Groups, Row, Table
 from benchmark.render.markdown import to_markdown
 from benchmark.statistics import Interval
 
 SUITE: dict[str, Any] = {
     "name": "edge",
     "seeds": [0],
-    "folds": [0],
     "build": {"cores": 1, "memory": 1024**3, "seconds": 60.0},
     "measure": {"processes": 3, "rounds": 3, "calls": 100},
     "tiers": [],  # with any, the table of what to ship would come first
@@ -77,6 +76,7 @@ def table(*entries: Entry, others: tuple[Row, ...] = (), **changes: Any) -> Tabl
         "task": "digits",
         "metric": "accuracy",
         "unit": "patient",
+        "folds": (0,),
         "evaluations": 200,
         "units": 120,
         "entries": entries,
@@ -490,10 +490,52 @@ def test_captions_of_a_run_with_one_process() -> None:
     assert "[95 %]: over the" not in text
 
 
+def test_many_folds_are_named_by_the_first_and_the_last() -> None:
+    assert "seeds 0, folds 0–24." in render(table(entry(row()), folds=tuple(range(25))))
+    assert "seeds 0, folds 0, 1, 3." in render(table(entry(row()), folds=(0, 1, 3)))
+
+
+def test_the_resolution_stands_in_the_caption() -> None:
+    text = render(table(entry(row()), resolution=0.01234))
+    assert "Resolution: a difference of less than 0.012 between two methods cannot be told from none here." in text
+    assert "Resolution" not in render(table(entry(row())))
+
+
+def test_published_results_stand_below_with_their_source() -> None:
+    published = [
+        {"method": "ResNet_18 *at* 28", "scores": {"roc_auc": 0.944, "accuracy": 0.854}, "source": "Yang 2023, doi:10/x"}
+    ]
+    text = render(table(entry(row()), published=published))
+    (line,) = [literal(token) for token in parse(text) if token.type == "inline" and "ResNet" in token.content]
+    assert line == "ResNet_18 *at* 28: roc_auc 0.944, accuracy 0.854 (Yang 2023, doi:10/x)"
+    assert "Published" not in render(table(entry(row())))
+
+
+def test_what_a_task_says_of_its_data_is_a_list() -> None:
+    text = render(table(entry(row()), notes=("column *a*: dropped", "12 rows twice")))
+    lines = [literal(token) for token in parse(text) if token.type == "inline"]
+    assert lines[lines.index("Of the data:") + 1 :][:2] == ["column *a*: dropped", "12 rows twice"]
+
+
+def test_groups_have_a_table_of_their_own() -> None:
+    def groups(old: Group, young: Group, gap: float | None) -> dict[str, Any]:
+        return {"age": Groups({"<= 25": young, "> 25": old}, gap)}
+
+    first = entry(row(), groups=groups(Group(159, 0.75, 0.7, 0.8), Group(41, 0.6, 0.45, 0.75), 0.15))
+    second = entry(row(recipe="int8-static"), groups=groups(Group(159, 0.7), Group(41, None), None))
+    _, found = grids(render(table(first, second)))
+    assert found == [
+        ["method", "<= 25 ↑", "> 25 ↑", "gap ↓"],
+        ["torch cnn reference", "0.600 [0.450, 0.750]", "0.750 [0.700, 0.800]", "0.150"],
+        ["torch cnn int8-static", "–", "0.700", "–"],
+    ]
+    text = render(table(first, second))
+    assert "## digits by age" in text
+    assert "accuracy of the test rows of each group" in " ".join(text.split())
+
+
 def test_captions_of_a_run_with_several_seeds_and_folds() -> None:
-    text = render(
-        table(entry(row(), row(seed=1)), evaluations=5000, units=1000), suite={**SUITE, "seeds": [0, 1], "folds": [0, 1]}
-    )
+    text = render(table(entry(row(), row(seed=1)), evaluations=5000, units=1000, folds=(0, 1)), suite={**SUITE, "seeds": [0, 1]})
     assert "screening" not in text
     assert "accuracy on 5,000 evaluations (1,000 patients); seeds 0, 1, folds 0, 1. Sorted by test score; " in text
     assert "- evaluations: test rows of each fold, summed over folds" in text
@@ -503,7 +545,7 @@ def test_captions_of_a_run_with_several_seeds_and_folds() -> None:
     assert "accuracy on 200 test rows (120 patients); seeds 0, 1, folds 0." in seeds
     assert "screening" not in seeds
     assert "evaluations" not in seeds
-    folds = render(table(entry(row(), row(fold=1))), suite={**SUITE, "folds": [0, 1]})
+    folds = render(table(entry(row(), row(fold=1)), folds=(0, 1)))
     assert "accuracy on 200 evaluations (120 patients); seeds 0, folds 0, 1." in folds
     assert "screening" not in folds
 

@@ -158,7 +158,6 @@ CELL = Cell(
 SUITE = {
     "name": "s",
     "seeds": [0],
-    "folds": [0],
     "build": {"cores": 1, "memory": 1024**3, "seconds": 60.0},
     "measure": {"processes": 1, "rounds": 1, "calls": 10},
     "tiers": [],
