@@ -338,8 +338,8 @@ def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> 
 
 @dataclass(frozen=True)
 class Group:
-    """The test rows of one group of a sensitive column. ``n``: rows, summed over folds. ``score``: mean over folds and seeds,
-    None where it is undefined in one, with its interval by unit."""
+    """The test rows of one group of a sensitive column. ``n``: rows, summed over folds. ``score``: mean over seeds and over the
+    folds that test rows of it, None where it is undefined in one of these, with its interval by unit."""
 
     n: int
     score: float | None
@@ -371,12 +371,10 @@ def groups(cells: Sequence[Cell], store: Store) -> dict[str, Groups]:
 
 
 def _group(cells: Sequence[Scored], members: Sequence[NDArray[np.bool_]], metric: str) -> Group:
-    found = list(map(statistics.of_group, cells, members))
-    seeds = len({cell.seed for cell in cells})
-    n = sum(int(one.sum()) for one in members) // seeds
-    parts = [one for one in found if one]
+    parts = [one for one in map(statistics.of_group, cells, members) if one]
+    n = sum(map(len, (one.y for one in parts))) // len({cell.seed for cell in cells})
     scores = [quality.score(one.outputs, one.y, metric, one.kind) for one in parts]
-    if len(parts) < len(cells) or not np.isfinite(scores).all():
+    if not np.isfinite(scores).all():
         return Group(n, None)
     interval = statistics.score_interval(parts, metric)
     return Group(n, float(np.mean(scores)), *((interval.low, interval.high) if interval else ()))

@@ -808,16 +808,15 @@ def test_a_group_of_one_class_has_no_auc_and_no_gap(grid: Grid) -> None:
     assert found["gap"] is None
 
 
-def test_a_group_that_a_fold_lacks_has_no_mean_over_folds(grid: Grid) -> None:
+def test_a_group_is_scored_in_the_folds_that_test_it(grid: Grid) -> None:
     for fold in (0, 1):
         grid.prepare(fold=fold)
         grid.add_groups("age", ["old", "young" if fold else "old"] * 5, fold=fold)
-        grid.cell(fold=fold, sensitive=("age",))
+        grid.cell(predicted=off(*(range(1, 10, 2) if fold else range(3))), fold=fold, sensitive=("age",))
     (entry,) = grid.table().entries
-    assert {name: (one.n, one.score) for name, one in entry.groups["age"].groups.items()} == {
-        "old": (15, 1.0),
-        "young": (5, None),
-    }
+    found = {name: (one.n, one.score) for name, one in entry.groups["age"].groups.items()}
+    assert found == {"old": (15, pytest.approx((0.7 + 1.0) / 2)), "young": (5, 0.0)}
+    assert entry.groups["age"].gap == pytest.approx(0.85)
 
 
 def test_without_a_sensitive_column_there_are_no_groups(grid: Grid) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -37,13 +38,13 @@ def test_an_entry_becomes_a_task(registry: Registry, tmp_path: Path) -> None:
     file = tmp_path / "things.csv"
     file.write_text(TABLE, encoding="utf-8")
     whole = with_own(registry, {"things": own(file, unit="colour", folds=4, margin=0.1, drop=("size",))})
-    spec = whole.tasks["things"].spec
-    assert isinstance(spec, TaskSpec)
+    spec = cast(TaskSpec, whole.tasks["things"].spec)
     assert (spec.modality, spec.metrics[0], spec.unit, spec.folds, spec.margin) == ("tabular", "roc_auc", "colour", 4, 0.1)
     assert spec.options["sha256"] == hashlib.sha256(TABLE.encode()).hexdigest()
     assert whole.tasks["things"].distribution == "pocketbench"
     assert whole.tasks["mnist-10k"] == registry.tasks["mnist-10k"]
-    assert with_own(registry, {"things": own(file)}).tasks["things"].spec.options["unit"] == ""
+    plain = cast(TaskSpec, with_own(registry, {"things": own(file)}).tasks["things"].spec)
+    assert (plain.unit, plain.options["unit"]) == ("row", "")
 
 
 def test_a_name_that_is_taken_is_refused(registry: Registry, tmp_path: Path) -> None:

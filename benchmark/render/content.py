@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.budget import DeviceTier, format_bytes
-from benchmark.leaderboard import CLAIM_MARGIN, CONTROL, NOISY, NOISY_WAITING, THREADS_MARGIN, Entry, Row, Table, disputed
+from benchmark.leaderboard import CLAIM_MARGIN, CONTROL, NOISY, NOISY_WAITING, THREADS_MARGIN, Entry, Group, Row, Table, disputed
 from benchmark.render import answers
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, span
 from benchmark.statistics import MIN_SEEDS, MIN_UNITS
+
+_COLUMNS = 4  # groups that have a column each
 
 
 def document(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[Section]:
@@ -132,26 +134,43 @@ def _published(one: Mapping[str, Any], style: Style) -> str:
 
 
 def _by_group(column: str, table: Table, runtimes: bool, style: Style) -> Section:
-    """The scores of the groups of a sensitive column, in the order of the task's table."""
+    """The scores of the groups of a sensitive column, in the order of the task's table. Many groups are summed up by their mean
+    and the worst of them."""
     entries = [(entry, entry.groups[column]) for entry in table.entries if column in entry.groups]
     counts = {name: group.n for name, group in entries[0][1].groups.items()}
+    many = len(counts) > _COLUMNS
     caption = style.say(
         "{metric} of the test rows of each group ({counts}), in the order of the table above. The gap is between the two groups "
-        "furthest apart; intervals are those of the groups. –: undefined, as where all rows of a group are of one class.",
+        "furthest apart; intervals are those of single groups. –: undefined, as where all rows of a group are of one class.",
         counts=", ".join(f"{name}: {count:,}" for name, count in counts.items()),
         metric=table.metric,
     )
     lines = tuple(
         (
             style.name(named(entry.rows[0], runtime=runtimes)),
-            *(style.text(bounded(one.score, one.low, one.high, 3)) for one in found.groups.values()),
+            *(_summary(found.groups, style) if many else (style.text(_of_group(one)) for one in found.groups.values())),
             style.text(number(found.gap, ".3f")),
         )
         for entry, found in entries
     )
-    headers = (style.text("method"), *(style.name(f"{name} ↑") for name in counts), style.text("gap ↓"))
+    columns = ["mean of groups ↑", "worst group ↑"] if many else [f"{name} ↑" for name in counts]
+    headers = (style.text("method"), *map(style.name, columns), style.text("gap ↓"))
     title = style.say("{task} by {column}", task=table.task, column=column)
-    return Section(title, (caption, Grid(headers, lines, "l" + "r" * (len(counts) + 1))))
+    return Section(title, (caption, Grid(headers, lines, "l" + "r" * (len(columns) + 1))))
+
+
+def _of_group(group: Group) -> str:
+    return bounded(group.score, group.low, group.high, 3)
+
+
+def _summary(groups: Mapping[str, Group], style: Style) -> tuple[str, str]:
+    """The mean over groups and the worst one; dashes where one is undefined."""
+    scores = {name: one.score for name, one in groups.items() if one.score is not None}
+    if len(scores) < len(groups):
+        return style.text(DASH), style.text(DASH)
+    worst = min(scores, key=scores.__getitem__)
+    mean = number(sum(scores.values()) / len(scores), ".3f")
+    return style.text(mean), style.say("{score} ({name})", score=_of_group(groups[worst]), name=worst)
 
 
 def _grid(entries: Sequence[Entry], runtimes: bool, style: Style) -> Grid:

@@ -19,6 +19,7 @@ def benchmark_tasks() -> list[TaskSpec]:
             margin=0.02,
             unit="recording",
             folds=5,
+            sensitive=("subject",),  # what a method is worth is what it does for the person it does worst for
             licence="BSD 3-Clause (Python package seglearn 1.2.5)",
             citation="Burns, Leung, Hardisty, Whyne, Henry, McLachlin: Shoulder physiotherapy exercise recognition: machine "
             "learning the inertial signals from a smartwatch. Physiological Measurement 39(7), 2018. "

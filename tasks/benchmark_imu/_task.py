@@ -96,6 +96,7 @@ class WatchImu:
             test=test,
             classes=CLASSES,
             preprocessing={"columns": list(CHANNELS), "means": means.tolist(), "scales": scales.tolist()},
+            groups={"subject": tuple(f"subject {number}" for number in data.subjects[owners[2]])},
         )
 
     def trivial(self, train: Split, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -534,6 +534,19 @@ def test_groups_have_a_table_of_their_own() -> None:
     assert "accuracy of the test rows of each group" in " ".join(text.split())
 
 
+def test_many_groups_are_summed_up_by_their_mean_and_the_worst() -> None:
+    groups = {f"subject {i}": Group(70, 0.5 + i / 20, 0.4 + i / 20, 0.6 + i / 20) for i in range(5)}
+    undefined = {**groups, "subject 3": Group(70, None)}
+    whole = entry(row(), groups={"subject": Groups(groups, 0.2)})
+    without = entry(row(recipe="int8-static"), groups={"subject": Groups(undefined, None)})
+    _, found = grids(render(table(whole, without)))
+    assert found == [
+        ["method", "mean of groups ↑", "worst group ↑", "gap ↓"],
+        ["torch cnn reference", "0.600", "0.500 [0.400, 0.600] (subject 0)", "0.200"],
+        ["torch cnn int8-static", "–", "–", "–"],
+    ]
+
+
 def test_captions_of_a_run_with_several_seeds_and_folds() -> None:
     text = render(table(entry(row(), row(seed=1)), evaluations=5000, units=1000, folds=(0, 1)), suite={**SUITE, "seeds": [0, 1]})
     assert "screening" not in text

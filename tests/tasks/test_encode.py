@@ -24,7 +24,7 @@ def test_constants_come_from_training_rows_only() -> None:
     assert (changed[:, fitted["outputs"].index("age")] > 50).all()
 
 
-def test_unknown_category_and_gaps() -> None:
+def test_unknown_category_and_gaps() -> None:  # case D-04
     """A category that training lacks, a column without values, and one with gaps: every row is encoded, nothing raises."""
     rows = 10
     train = pd.DataFrame(

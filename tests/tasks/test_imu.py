@@ -31,7 +31,7 @@ def test_windows_stay_within_a_recording() -> None:
     assert starts.tolist() == [*range(0, 1216, 64), 1407, 1535, 1599]
 
 
-def test_no_subject_and_no_raw_sample_is_in_two_splits() -> None:
+def test_no_subject_and_no_raw_sample_is_in_two_splits() -> None:  # case D-05
     data = read()
     for fold in range(5):
         parts = split(data.subjects, fold)
@@ -55,6 +55,12 @@ def test_windows_hold_the_samples_of_their_recording() -> None:
         np.testing.assert_allclose(data.test.x[place] * scales + means, samples, atol=1e-5)
     assert (data.test.y == raw.exercises[data.test.units]).all()
     assert [len(part) for part in (data.train, data.validation, data.test)] == [2084, 777, 744]
+
+
+def test_test_windows_are_grouped_by_subject() -> None:
+    data, raw = WatchImu().load(3), read()
+    assert list(data.groups["subject"]) == [f"subject {raw.subjects[recording]}" for recording in data.test.units]
+    assert set(data.groups["subject"]) == {"subject 7", "subject 8"}
 
 
 def test_constants_come_from_training_subjects_only(monkeypatch: pytest.MonkeyPatch) -> None:

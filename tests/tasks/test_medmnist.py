@@ -125,7 +125,7 @@ def test_channels_come_first_and_labels_are_squeezed(name: str, tmp_path: Path, 
     np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=1e-6)
 
 
-def test_multi_label_files_are_refused(tmp_path: Path) -> None:
+def test_multi_label_files_are_refused(tmp_path: Path) -> None:  # case D-09
     """An argmax over 14 findings, several of which may be there at once, would be no class."""
     path = save(tmp_path, **arrays(train_labels=np.eye(6, 14, dtype=np.uint8)))
     with pytest.raises(ValueError, match=r"file\.npz: train_labels has 14 columns: multi-label, not one class a row"):
