@@ -72,8 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--list", action="store_true", help="show the plugins that were found")
     what.add_argument("--suite", metavar="NAME|FILE", help="run a suite: one that comes with PocketBench, or a TOML file")
     _add_grid(parser)
-    plugin = "also load a plugin that is a single file, not installed; may be repeated"
-    parser.add_argument("--plugin", metavar="FILE.py", type=Path, action="append", help=plugin)
+    _add_plugin(parser)
     parser.add_argument("--fresh", action="store_true", help="run every step again")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, be reused or be skipped, and why")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a cell failed or a plugin is broken")
@@ -90,7 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--suite", metavar="NAME|FILE", default="edge", help="default: edge")
     _add_grid(explain)
     data_command.add_parser(commands)
+    for command in commands.choices.values():
+        _add_plugin(command, default=argparse.SUPPRESS)  # what stands before the command is kept
     return parser
+
+
+def _add_plugin(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    text = "also load a plugin that is a single file, not installed; may be repeated"
+    parser.add_argument("--plugin", metavar="FILE.py", type=Path, action="append", help=text, default=default)
 
 
 def _add_grid(parser: argparse.ArgumentParser) -> None:
@@ -152,7 +158,7 @@ def _run(options: argparse.Namespace, registry: Registry) -> int:
     suite, registry, folder = _suite(options, registry)
     layout = Layout(folder)
     if options.dry_run:
-        return _dry_run(suite, registry, layout, options.jobs)
+        return _dry_run(suite, registry, layout, options)
     _fetch(suite, registry, layout)
     with _progress() as progress:
         ended = runner.run(
@@ -266,12 +272,13 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
     return 0
 
 
-def _dry_run(suite: Suite, registry: Registry, layout: Layout, jobs: int | None) -> int:
+def _dry_run(suite: Suite, registry: Registry, layout: Layout, options: argparse.Namespace) -> int:
     from benchmark import runner
     from benchmark.forecast import forecast
     from benchmark.plan import judge
 
     whole, known, finished = _planned(suite, registry, layout)
+    finished = {} if options.fresh else finished
     for cell in whole.cells:
         steps = cell.steps()
         missing = [id_ for id_ in steps if id_ not in finished]
@@ -288,7 +295,7 @@ def _dry_run(suite: Suite, registry: Registry, layout: Layout, jobs: int | None)
         print(f"{cell.label}: {verdict}")
     print(f"{len(whole.cells)} cells, {len(whole.steps)} different steps")
     to_run = [step for id_, step in whole.steps.items() if id_ not in finished]
-    print(forecast(to_run, runner.recorded(layout), runner.jobs_at_once(suite, jobs)))
+    print(forecast(to_run, runner.recorded(layout), runner.jobs_at_once(suite, options.jobs)))
     return 0
 
 

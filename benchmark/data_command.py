@@ -96,7 +96,8 @@ def _verify(specs: list[TaskSpec]) -> int:
 
 
 def _missing(spec: TaskSpec) -> list[str]:
-    return [file.name for file in official.chosen(spec.sources) if not (official.cache() / file.name).exists()]
+    folders = official.places()
+    return [file.name for file in official.chosen(spec.sources) if not any((folder / file.name).exists() for folder in folders)]
 
 
 def _path(specs: list[TaskSpec]) -> int:

@@ -338,10 +338,12 @@ def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> 
 
 @dataclass(frozen=True)
 class Group:
-    """The test rows of one group of a sensitive column. ``n``: rows, summed over folds. ``score``: mean over seeds and over the
-    folds that test rows of it, None where it is undefined in one of these, with its interval by unit."""
+    """The test rows of one group of a sensitive column. ``n``: rows, summed over folds; ``units``: what they belong to.
+    ``score``: mean over seeds and over the folds that test rows of it, None where it is undefined in one of these, with its
+    interval by unit."""
 
     n: int
+    units: int
     score: float | None
     low: float | None = None
     high: float | None = None
@@ -366,18 +368,19 @@ def groups(cells: Sequence[Cell], store: Store) -> dict[str, Groups]:
             str(name): _group(outputs, [one == name for one in names], metric) for name in np.unique(np.concatenate(names))
         }
         scores = [one.score for one in by_name.values() if one.score is not None]
-        found[column] = Groups(by_name, max(scores) - min(scores) if len(scores) == len(by_name) else None)
+        found[column] = Groups(by_name, max(scores) - min(scores) if len(scores) == len(by_name) > 1 else None)
     return found
 
 
 def _group(cells: Sequence[Scored], members: Sequence[NDArray[np.bool_]], metric: str) -> Group:
     parts = [one for one in map(statistics.of_group, cells, members) if one]
     n = sum(map(len, (one.y for one in parts))) // len({cell.seed for cell in cells})
+    units = len(np.unique(np.concatenate([one.units for one in parts])))
     scores = [quality.score(one.outputs, one.y, metric, one.kind) for one in parts]
     if not np.isfinite(scores).all():
-        return Group(n, None)
+        return Group(n, units, None)
     interval = statistics.score_interval(parts, metric)
-    return Group(n, float(np.mean(scores)), *((interval.low, interval.high) if interval else ()))
+    return Group(n, units, float(np.mean(scores)), *((interval.low, interval.high) if interval else ()))
 
 
 @dataclass(frozen=True)
@@ -455,31 +458,35 @@ def _table(task: str, methods: Sequence[Sequence[_Member]], published: Sequence[
     results = store.results({one.cell.prepare: None for method in methods for one in method})
     folds = [id_ for id_ in results if ended_well(id_, results)]
     units = [store.array(id_, "test_units") for id_ in folds]
+    folds_tested = list(dict.fromkeys(one.cell.fold for method in methods for one in method))
     return Table(
         task=task,
         metric=first.metrics[0],
         unit=first.unit,
-        folds=tuple(dict.fromkeys(one.cell.fold for method in methods for one in method)),
+        folds=tuple(folds_tested),
         evaluations=sum(map(len, units)),
         units=len(np.unique(np.concatenate(units))) if units else 0,
         entries=tuple(sorted(entries, key=lambda entry: -np.inf if entry.score is None else entry.score, reverse=True)),
         others=tuple(others),
         baselines=_baselines(folds, first.metrics[0], store),
         resolution=_resolution(methods, store),
-        published=published,
+        published=[one for one in published if one["fold"] is None or [one["fold"]] == folds_tested],
         notes=tuple(dict.fromkeys(note for id_ in folds for note in results[id_].facts.get("notes", ()))),
     )
 
 
 def _resolution(methods: Sequence[Sequence[_Member]], store: Store) -> float | None:
-    """Of the methods all of whose cells have a score."""
-    whole = [[one.cell for one in method] for method in methods if all(one.row["score"] is not None for one in method)]
-    complete = [cells for cells in whole if len(cells) == max(map(len, whole))]
-    return (
-        statistics.resolution([[scored(cell, store) for cell in cells] for cells in complete], complete[0][0].metrics[0])
-        if complete
-        else None
-    )
+    """Of the methods that are ranked, and were run with as many seeds and folds as any: a mean over others is of other rows."""
+    ranked = [[one.cell for one in method] for method in methods if all(_is_scored(one.row) for one in method)]
+    if not ranked:
+        return None
+    grids = [sorted((cell.fold, cell.seed) for cell in cells) for cells in ranked]
+    whole = [cells for cells, grid in zip(ranked, grids, strict=True) if grid == max(grids, key=len)]
+    return statistics.resolution([[scored(cell, store) for cell in cells] for cells in whole], whole[0][0].metrics[0])
+
+
+def _is_scored(row: Row) -> bool:
+    return row["outcome"] == "ok" and row["score"] is not None
 
 
 def _baselines(folds: Collection[str], metric: str, store: Store) -> dict[str, float]:

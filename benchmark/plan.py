@@ -1,4 +1,5 @@
-"""Suite × registry × prepared data -> the graph of steps and the list of cells. Reads digests of code, writes nothing.
+"""Suite × registry × prepared data -> the graph of steps and the list of cells. Reads digests of code, and looks which official
+files are here; writes nothing.
 
 A step's id is the sha256 of everything that its result depends on, so a finished step is found again by its id, steps that
 recipes share exist once, and a change reruns exactly what it touches.
@@ -157,6 +158,7 @@ def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], 
                     settings={"fold": fold, "spec": dataclasses.asdict(dataclasses.replace(spec, sources=(), published=()))},
                     ingredients={
                         "fold": fold,
+                        "task": told_of_task(spec),
                         "options": dict(spec.options),
                         "files": {file.name: file.checksum for file in official.chosen(spec.sources)},
                         "host": files_digest(_DATA.parent, [_DATA]),
@@ -164,6 +166,12 @@ def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], 
                     of_provider=ingredients(provider),
                 )
     return steps
+
+
+def told_of_task(spec: TaskSpec) -> dict[str, Any]:
+    """What of a task's spec the jobs are told beside its arrays; its name changes nothing."""
+    told = {"modality": spec.modality, "metrics": spec.metrics, "class_weight": spec.class_weight}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
 
 
 def folds_of(suite: Suite, task: TaskSpec) -> Sequence[int]:
@@ -421,9 +429,7 @@ class _Branch:
     def _told_of_task(self) -> dict[str, Any]:
         """What a build's Context says of the task beside its arrays; its name changes nothing."""
         spec = cast(TaskSpec, self.planner.registry.tasks[self.task].spec)
-        told = {"modality": spec.modality, "metrics": spec.metrics, "class_weight": spec.class_weight}
-        told["classes"] = self._prepared.classes
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
+        return {**told_of_task(spec), "classes": list(self._prepared.classes)}
 
     @property
     def _training(self) -> dict[str, Scalar]:

@@ -102,6 +102,11 @@ def run(
     enforcer = limits.choose(mechanism)
     if require_enforced and not sandbox.available():
         raise UserError(f"--require-enforced: nothing here enforces {', '.join(sandbox.HOW)}: the kernel refuses namespaces")
+    for folder in official.places():
+        if sandbox.holds_python(str(folder)):
+            raise UserError(
+                f"{folder}: this folder of official data also holds what Python needs, so it cannot be hidden from passes"
+            )
     with folders.locked(layout):
         store = open_store(layout.store)
         try:
@@ -121,14 +126,11 @@ def jobs_at_once(suite: Suite, jobs: int | None) -> int:
 
 
 def recorded(layout: Layout) -> list[StepResult]:
-    """The steps that ended well in a results folder and in those beside it, its own last."""
-    paths = [*(path for path in sorted(layout.root.parent.glob("*/store.sqlite")) if path != layout.store), layout.store]
+    """The steps that ended well in a results folder and in those beside it."""
     found: list[StepResult] = []
-    for path in paths:
-        with suppress(UserError):  # what another version wrote says nothing
-            if path.exists():
-                with contextlib.closing(open_store(path)) as store:
-                    found += store.finished()
+    for path in sorted(layout.root.parent.glob("*/store.sqlite")):
+        with suppress(UserError), contextlib.closing(open_store(path)) as store:  # what another version wrote says nothing
+            found += store.finished()
     return found
 
 
@@ -665,9 +667,11 @@ def _package(step: Step) -> str:
 
 
 def _folder(package: str) -> set[str]:
-    """Where a package lies; nothing for a single module, whose folder is that of others too."""
+    """Where a package lies: its folders, of a single module its file."""
     found = importlib.util.find_spec(package)
-    return set(found.submodule_search_locations or ()) if found else set()
+    if found is None:
+        return set()
+    return set(found.submodule_search_locations or [found.origin or ""]) - {""}
 
 
 def _histories(package: str) -> set[str]:

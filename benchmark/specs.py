@@ -115,11 +115,13 @@ class DataFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A result that others published for the same test rows. ``scores``: metric -> value. ``source``: where to look it up."""
+    """A result that others published for the same test rows: of ``fold``, or where it is None of all. ``scores``: metric ->
+    value. ``source``: where to look it up."""
 
     method: str
     scores: Mapping[str, float]
     source: str
+    fold: int | None = None
 
     def __post_init__(self) -> None:
         if unknown := [metric for metric in self.scores if metric not in METRICS]:

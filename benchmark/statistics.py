@@ -139,14 +139,14 @@ def paired_difference(
 
 
 def resolution(methods: Sequence[Sequence[Scored]], metric: str, *, draws: int = 1000, seed: int = 0) -> float | None:
-    """The smallest difference between two methods' mean scores that can be told from none: half the width of the paired 95 %
-    interval between the best method and another, the median over the others. None where there is no other. Raises as
-    :func:`score_draws`."""
+    """About how far two methods' mean scores must be apart to be told apart: half the width of the paired 95 % interval between
+    the best method and another, the median over the others whose outputs are not the same. None where there is none. Raises
+    as :func:`score_draws`."""
     over_seeds = all(map(_enough_seeds, methods))
     scores = score_draws(methods, metric, draws=draws, seed=seed, over_seeds=over_seeds)
     best = int(np.argmax([_mean_score(method, metric) for method in methods]))
     found = [_interval(scores[best] - other, methods[best], over_seeds, 0.95) for i, other in enumerate(scores) if i != best]
-    widths = [one.high - one.low for one in found if one]
+    widths = [one.high - one.low for one in found if one and one.high > one.low]
     return float(np.median(widths)) / 2 if widths else None
 
 

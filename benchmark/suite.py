@@ -167,7 +167,7 @@ def load(name_or_path: str) -> Suite:
     suite = parse(text, str(path))
     limits.check_cores(suite.build.cores)
     # A file is looked for beside the suite that names it.
-    own = {name: dataclasses.replace(task, file=str(path.absolute().parent / task.file)) for name, task in suite.own.items()}
+    own = {name: dataclasses.replace(task, file=str((path.parent / task.file).resolve())) for name, task in suite.own.items()}
     for name, task in own.items():
         if not Path(task.file).is_file():
             raise UserError(f"{path}: task.{name}.file: there is no file {task.file}")

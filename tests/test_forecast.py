@@ -9,12 +9,12 @@ from benchmark.plan import Step, StepKind
 from benchmark.store import StepResult
 
 
-def step(kind: StepKind, label: str, provider: str = "p", rides: str = "") -> Step:
-    return Step(f"{kind} {label}", kind, label, "", {}, {}, {"provider": provider}, (), {}, rides)
+def step(kind: StepKind, label: str, provider: str = "p", rides: str = "", **ingredients: object) -> Step:
+    return Step(f"{kind} {label}", kind, label, "", {}, {}, {"provider": provider, **ingredients}, (), {}, rides)
 
 
-def record(kind: StepKind, label: str, seconds: float, provider: str = "p") -> StepResult:
-    return StepResult("id", kind, label, "ok", "", seconds, "2026-01-01", ingredients={"provider": provider})
+def record(kind: StepKind, label: str, seconds: float, provider: str = "p", **ingredients: object) -> StepResult:
+    return StepResult("id", kind, label, "ok", "", seconds, "2026-01-01", ingredients={"provider": provider, **ingredients})
 
 
 TRAIN = "t · fold {} · torch cnn · seed {} · reference: train"
@@ -28,7 +28,16 @@ def test_the_median_of_the_same_step_over_folds_and_seeds() -> None:
     assert forecast(steps, records, 1).startswith("expected time: about 10 min")
 
 
-def test_else_of_the_same_code_else_of_the_same_kind() -> None:
+def test_a_short_training_does_not_stand_for_a_long_one() -> None:
+    short = [record("train", "a", 1, training={"updates": 10})]
+    long = [record("train", "a", 100, training={"updates": 2000}), record("train", "a", 100, training={"updates": 2000})]
+    steps = [step("train", "a", training={"updates": 2000}), step("train", "a", training={"updates": 2000}, seed=1)]
+    assert forecast(steps, [*short, *long], 1) == "expected time: about 3 min (build 3 min, 1 at once; measure 0 s)"
+    text = "expected time: about 2 s (build 2 s, 1 at once; measure 0 s; 2 of 2 steps judged by others of their kind)"
+    assert forecast(steps, short, 1) == text
+
+
+def test_else_of_the_same_provider_else_of_the_same_kind() -> None:
     records = [record("train", "a", 10), record("train", "b", 30), record("train", "c", 500, "other")]
     assert "about 40 s" in forecast([step("train", "new")] * 2, records, 1)
     assert "about 60 s" in forecast([step("train", "new", "unseen")] * 2, records, 1)  # the median of all three
@@ -51,7 +60,7 @@ def test_a_step_that_rides_in_another_job_starts_none() -> None:
     [
         ([], "expected time: nothing is to be run"),
         (["train"], "expected time: unknown, since no step like these has been recorded in this results folder or beside it"),
-        (["latency", "train"], "without 1 steps of kinds that have never been recorded"),
+        (["latency", "train"], "; 1 of kinds that have never been recorded left out)"),
         (["latency"] * 9000, "about 25.4 h"),
     ],
 )

@@ -803,7 +803,7 @@ def test_a_group_of_one_class_has_no_auc_and_no_gap(grid: Grid) -> None:
     grid.add_groups("age", ["old"] * 6 + ["young"] * 2 + ["old"] * 2)
     grid.cell(metrics=("roc_auc",), sensitive=("age",))
     found = grid.row()["groups"]["age"]
-    assert found["groups"]["young"] == {"n": 2, "score": None, "low": None, "high": None}
+    assert found["groups"]["young"] == {"n": 2, "units": 1, "score": None, "low": None, "high": None}
     assert found["groups"]["old"]["score"] == 1.0
     assert found["gap"] is None
 
@@ -825,7 +825,8 @@ def test_without_a_sensitive_column_there_are_no_groups(grid: Grid) -> None:
 
 
 def test_a_table_has_what_the_suite_and_the_data_say_of_its_task(grid: Grid) -> None:
-    published = [{"method": "LeNet", "scores": {"accuracy": 0.99}, "source": "a paper"}]
+    published = [{"method": "LeNet", "scores": {"accuracy": 0.99}, "source": "a paper", "fold": None}]
+    of_one = [{**published[0], "fold": fold} for fold in (0, 1)]
     for fold in (0, 1):
         grid.prepare(fold=fold)
         prepared = grid.store.results([f"digits {fold}/prepare"])[f"digits {fold}/prepare"]
@@ -835,16 +836,26 @@ def test_a_table_has_what_the_suite_and_the_data_say_of_its_task(grid: Grid) -> 
             dataclasses.replace(prepared, facts=facts), {"test_y": y, "test_units": units, "validation_y": validation}
         )
         grid.cell(fold=fold)
-    rows = grid.rows(published={"digits": published})
+    rows = grid.rows(published={"digits": published + of_one})
     (table,) = leaderboard.tables(grid.store, rows)
-    assert table.published == published
+    assert table.published == published  # the others are of a part of these rows
     assert table.notes == ("of all folds", "of fold 0", "of fold 1")
     assert table.folds == (0, 1)
     assert table.resolution is None
 
 
-def test_resolution_is_of_the_methods_that_are_whole(grid: Grid) -> None:
+def test_published_results_of_the_one_fold_that_is_tested(grid: Grid) -> None:
+    published = [{"method": str(fold), "scores": {"accuracy": 0.9}, "source": "a paper", "fold": fold} for fold in (None, 0, 1)]
+    grid.cell(fold=1)
+    (table,) = leaderboard.tables(grid.store, grid.rows(published={"digits": published}))
+    assert [one["method"] for one in table.published] == ["None", "1"]
+
+
+def test_resolution_is_of_the_methods_that_are_ranked(grid: Grid) -> None:
     cells = [grid.cell(), grid.cell("a", off(1, 2)), grid.cell("b", off(3))]
+    grid.step(grid.cell("slow", off(1, 2, 3, 4)).latency[0], outcome="timeout", reason="stopped")
+    grid.cell("more", seed=1)  # of a seed that the others lack
+    assert [(row["outcome"], row["score"]) for row in grid.rows()][-2:] == [("timeout", 0.6), ("ok", 1.0)]
     expected = statistics.resolution([[one] for one in grid.scored(*cells)], "accuracy")
     assert expected is not None
     assert expected > 0

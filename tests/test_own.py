@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -118,6 +119,17 @@ def test_no_pass_sees_the_file_or_official_data(command: Command, site: Site, tm
     assert run.returncode == 0, run.stderr
     assert "spy: spy failed (RuntimeError: it saw [])" in run.stdout
     assert "2 cells: 1 failed, 1 ok" in run.stdout
+
+
+@pytest.mark.skipif(not sandbox.available(), reason="this kernel lets nobody make namespaces")
+def test_a_data_folder_that_cannot_be_hidden_is_refused(command: Command, site: Site, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(SUITE.replace('[[recipe]]\npasses = ["spy"]\n', ""), encoding="utf-8")
+    (tmp_path / "things.csv").write_text(TABLE, encoding="utf-8")
+    folder = str(Path(sys.prefix).parent)
+    run = command("--suite", "mine.toml", path=[site("linear")], BENCHMARK_DATA_CACHE=folder)
+    reason = "this folder of official data also holds what Python needs, so it cannot be hidden from passes"
+    assert (run.returncode, run.stderr) == (2, f"error: {folder}: {reason}\n")
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_changed_file_is_prepared_again_and_a_moved_one_trains_nothing(command: Command, site: Site, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_what_a_task_is_made_of_is_part_of_its_preparation(registry: Registry) -
     elsewhere = dataclasses.replace(file, url="http://127.0.0.2/x.csv")
     assert prepare(sources=((elsewhere,),)) == ids[3]  # the same bytes
     assert prepare(published=published) == ids[0]
+    assert prepare(metrics=("accuracy",)) not in ids  # by which a training would stop
 
 
 def test_steps_stand_after_their_inputs_and_prefixes_are_shared(registry: Registry) -> None:

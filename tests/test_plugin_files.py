@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import UserError
+from benchmark.limits import sandbox
 from benchmark.plugin_files import modules
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -81,6 +82,12 @@ def test_a_task_in_a_file_is_listed_run_and_run_again_when_it_changes(command: C
     assert "- drawn, not measured" in board
     again = command("--suite", "own.toml", "--plugin", "corners.py")
     assert "\n0 steps run." in again.stdout
+    for fresh, expected in (((), "expected time: nothing is to be run"), (("--fresh",), "expected time: about ")):
+        planned = command("--suite", "own.toml", "--plugin", "corners.py", "--dry-run", *fresh)
+        assert planned.stdout.splitlines()[-1].startswith(expected)
+    for order in (("explain", "corners", "--plugin", "corners.py"), ("--plugin", "corners.py", "explain", "corners")):
+        explained = command(*order, "--suite", "own.toml")
+        assert "  reuse" in explained.stdout, explained.stderr
     file.write_text(TASK.replace('"rows": 30', '"rows": 40'), encoding="utf-8")
     changed = command("--suite", "own.toml", "--plugin", "corners.py", "--dry-run")
     assert "its data is not prepared yet" in changed.stdout
@@ -89,6 +96,34 @@ def test_a_task_in_a_file_is_listed_run_and_run_again_when_it_changes(command: C
         2,
         "error: suite own: unknown task 'corners'" + without.stderr.partition("'corners'")[2],
     )
+
+
+SPY = """
+from benchmark import CompressorSpec, hookimpl
+
+
+@hookimpl
+def benchmark_compressors():
+    spec = {"name": "spy", "target": "spy:Spy", "summary": "Looks.", "stage": "artifact"}
+    return [CompressorSpec(**spec, accepts=("onnx",), produces="onnx")]
+
+
+class Spy:
+    def compress(self, context):
+        import corners
+
+        raise RuntimeError(f"it saw {len(corners.Corners(30).load(0).test)} rows")
+"""
+
+
+@pytest.mark.skipif(not sandbox.available(), reason="this kernel lets nobody make namespaces")
+def test_no_pass_can_read_the_file_of_a_task(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "corners.py").write_text(TASK, encoding="utf-8")
+    (tmp_path / "spy.py").write_text(SPY, encoding="utf-8")
+    (tmp_path / "own.toml").write_text(SUITE + '[[recipe]]\npasses = ["spy"]\n', encoding="utf-8")
+    run = command("--suite", "own.toml", "--plugin", "corners.py", "--plugin", "spy.py")
+    assert "spy: spy failed (AttributeError: module 'corners' has no attribute 'Corners')" in run.stdout
+    assert "2 cells: 1 failed, 1 ok" in run.stdout
 
 
 def test_a_broken_file_is_reported_with_its_name(command: Command, tmp_path: Path) -> None:

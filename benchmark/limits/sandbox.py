@@ -81,9 +81,9 @@ def enter(sandbox: Sandbox) -> None:
     Path("/proc/sys/user/max_user_namespaces").write_text("0", encoding="ascii")
     kept = {path: _clone(libc, path) for path in (*sandbox.readable, *sandbox.writable)}
     _few_devices(libc)
-    for path in (*([] if _holds(_SOCKETS, kept) else [_SOCKETS]), *sandbox.hidden):
-        if not os.path.exists(path) or _holds(path, ()):
-            continue  # it lies in one that is hidden already, or nothing would run without it
+    for path in (*([] if holds_python(_SOCKETS, kept) else [_SOCKETS]), *sandbox.hidden):
+        if not os.path.exists(path):
+            continue  # it lies in one that is hidden already
         if os.path.isdir(path):
             _mount(libc, "tmpfs", path, 0, kind=b"tmpfs")
         else:
@@ -115,8 +115,8 @@ def _mount(libc: ctypes.CDLL, source: str, target: str, flags: int, kind: bytes 
     _call(libc.mount(source.encode(), os.fsencode(target), kind, ctypes.c_ulong(flags), None), f"mount {target}")
 
 
-def _holds(folder: str, kept: Iterable[str]) -> bool:
-    """Whether what is needed lies in a folder: what is kept, or the interpreter and what it imports."""
+def holds_python(folder: str, kept: Iterable[str] = ()) -> bool:
+    """Whether the interpreter, what it imports or something that is kept lies in a folder, so that it cannot be hidden."""
     needed = (*kept, sys.prefix, sys.base_prefix, *filter(None, sys.path))
     return any(os.path.realpath(path).startswith(f"{os.path.realpath(folder)}/") for path in needed)
 

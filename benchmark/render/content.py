@@ -18,14 +18,13 @@ _COLUMNS = 4  # groups that have a column each
 def document(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[Section]:
     """The leaderboard of a run: what to ship first, then a table a task, then how to read them. ``suite``: what the store keeps
     of the suite."""
-    screening = len(suite["seeds"]) * max((len(table.folds) for table in tables), default=1) == 1
-    head = Section(style.say("PocketBench: suite {suite}", suite=suite["name"]), tuple(_about(rows, suite, screening, style)))
+    head = Section(style.say("PocketBench: suite {suite}", suite=suite["name"]), tuple(_about(rows, tables, suite, style)))
     tiers = [DeviceTier(**tier) for tier in suite["tiers"]]
     ship = [answers.section([table.task for table in tables], rows, tiers, style)] if tiers and tables else []
     return [head, *ship, *(part for table in tables for part in _of_task(table, suite, style)), _legend(tables, suite, style)]
 
 
-def _about(rows: Sequence[Row], suite: Mapping[str, Any], screening: bool, style: Style) -> list[str]:
+def _about(rows: Sequence[Row], tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> list[str]:
     build = suite["build"]
     cpus = ", ".join(sorted({row["cpu_model"] for row in rows if row["cpu_model"]})) or "no machine yet"
     lines = [
@@ -40,10 +39,11 @@ def _about(rows: Sequence[Row], suite: Mapping[str, Any], screening: bool, style
             runtimes=", ".join(sorted({row["runtime"] for row in rows})) or "no runtime yet",
         )
     ]
-    if screening:
-        lines.append(
-            style.text("One seed and one fold: a screening run. No interval covers training: another seed gives other scores.")
-        )
+    screened = [table.task for table in tables if len(suite["seeds"]) * len(table.folds) == 1]
+    if screened:
+        which = "" if len(screened) == len(tables) else " of {tasks}"
+        text = f"One seed and one fold{which}: a screening run. No interval covers training: another seed gives other scores."
+        lines.append(style.say(text, tasks=", ".join(screened)))
     return lines
 
 
@@ -121,10 +121,13 @@ def _covered(table: Table, style: Style) -> str:
 
 
 def _resolution(table: Table, style: Style) -> str:
-    """The smallest difference that the table can tell; empty with fewer than two methods."""
+    """About which difference the table can tell; empty with fewer than two methods."""
     if table.resolution is None:
         return ""
-    text = " Resolution: a difference of less than {resolution:.3f} between two methods cannot be told from none here."
+    text = (
+        " Resolution: about {resolution:.3f} (half the width of the paired 95 % interval between the best method and another, "
+        "the median of them); a smaller difference is told from none only where two methods err on nearly the same rows."
+    )
     return style.say(text, resolution=table.resolution)
 
 
@@ -139,9 +142,19 @@ def _by_group(column: str, table: Table, runtimes: bool, style: Style) -> Sectio
     entries = [(entry, entry.groups[column]) for entry in table.entries if column in entry.groups]
     counts = {name: group.n for name, group in entries[0][1].groups.items()}
     many = len(counts) > _COLUMNS
-    caption = style.say(
+    few = any(group.units < MIN_UNITS for _, found in entries for group in found.groups.values())
+    text = (
         "{metric} of the test rows of each group ({counts}), in the order of the table above. The gap is between the two groups "
-        "furthest apart; intervals are those of single groups. –: undefined, as where all rows of a group are of one class.",
+    )
+    text += (
+        "furthest apart, and of small groups it is large by chance. –: undefined, as where all rows of a group are of one class."
+    )
+    if few and not many:
+        text += " Some groups have fewer than {least} {units}: their intervals are conditional on these."
+    caption = style.say(
+        text,
+        least=MIN_UNITS,
+        units=plural(table.unit),
         counts=", ".join(f"{name}: {count:,}" for name, count in counts.items()),
         metric=table.metric,
     )
@@ -170,7 +183,8 @@ def _summary(groups: Mapping[str, Group], style: Style) -> tuple[str, str]:
         return style.text(DASH), style.text(DASH)
     worst = min(scores, key=scores.__getitem__)
     mean = number(sum(scores.values()) / len(scores), ".3f")
-    return style.text(mean), style.say("{score} ({name})", score=_of_group(groups[worst]), name=worst)
+    # No interval: the group was picked by the rows that it would be made of.
+    return style.text(mean), style.say("{score:.3f} ({name})", score=scores[worst], name=worst)
 
 
 def _grid(entries: Sequence[Entry], runtimes: bool, style: Style) -> Grid:
@@ -307,11 +321,13 @@ def _where(rows: Sequence[Row]) -> str:
 
 
 def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> Section:
-    measure, folds = suite["measure"], max((len(table.folds) for table in tables), default=1)
-    if len(suite["seeds"]) * folds > 1:
-        ratio = "The median over seeds and folds, then the least and the greatest; no interval."
-    else:
-        ratio = "[95 %]: over the processes." if measure["processes"] > 1 else "One process: no interval."
+    measure, folds = suite["measure"], {len(table.folds) for table in tables} or {1}
+    ratios = []
+    if len(suite["seeds"]) * min(folds) == 1:
+        ratios.append("[95 %]: over the processes." if measure["processes"] > 1 else "One process: no interval.")
+    if len(suite["seeds"]) * max(folds) > 1:
+        ratios.append("Of several seeds or folds the median, then the least and the greatest; no interval.")
+    ratio = " ".join(ratios)
     lines = [
         "score: of the test rows, at batch 1, from the file that ships; the mean over seeds and folds. [95 %]: percentile "
         "bootstrap, 1,000 draws. val: validation, the only score that anything was chosen by. Scores and flips are means over "
@@ -330,6 +346,6 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
         "training rows. trivial: the task's own rule of one feature.",
         "RSS: peak memory of a process that holds the runtime and this model alone. –: undefined or not measured.",
     ]
-    if folds > 1:
+    if max(folds) > 1:
         lines.insert(0, "evaluations: test rows of each fold, summed over folds; repeated folds test a row more than once.")
     return Section(style.text("How to read the tables"), (tuple(map(style.text, lines)),))

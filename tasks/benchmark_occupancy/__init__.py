@@ -50,12 +50,14 @@ def benchmark_tasks() -> list[TaskSpec]:
             sources=SOURCES,
             published=(
                 Published(
-                    method="linear discriminant, temperature alone, fold 0",
+                    fold=0,
+                    method="linear discriminant, temperature alone",
                     scores={"accuracy": 0.85},
                     source="doi:10.1016/j.enbuild.2015.11.071, abstract",
                 ),
                 Published(
-                    method="linear discriminant, temperature alone, fold 1",
+                    fold=1,
+                    method="linear discriminant, temperature alone",
                     scores={"accuracy": 0.83},
                     source="doi:10.1016/j.enbuild.2015.11.071, abstract",
                 ),

@@ -38,9 +38,11 @@ def refuse_leaks(frame: pd.DataFrame, y: Rows, classes: Sequence[str], target: s
     what = "an empty cell" if pd.isna(value) else shown(value)
     example = f"row {frame.index[place] + 1}: {what} is always {shown(classes[y[place]])}"
     advice = f"drop = {json.dumps([*drop, *telling], ensure_ascii=False)}"
-    raise UserError(
-        f"{name}: column {shown(column)} tells the target {shown(target)} exactly ({example}): leave it out by {advice}"
-    )
+    if units := [one for one in telling if _sounds_like_unit(one)]:
+        # Left out only, rows of one patient would be on both sides of a split.
+        advice += f", or set unit = {json.dumps(units[0], ensure_ascii=False)} if its rows belong together"
+    tells = f"column {shown(column)} tells the target {shown(target)} exactly"
+    raise UserError(f"{name}: {tells} ({example}): leave it out by {advice}")
 
 
 def _tells(values: pd.Series[Any], y: Rows, classes: int) -> int | None:

@@ -45,10 +45,9 @@ class Typed:
 
 
 def number(text: str) -> float | None:
-    """The number that a text is, infinity for one that is not finite or larger than float32 can be, None for any other text."""
+    """The number that a text is, infinity for one that is not finite, None for any other text."""
     if _NUMBER.fullmatch(text):
-        value = float(text)
-        return value if abs(value) <= LARGEST else np.inf
+        return float(text)
     return np.inf if _NOT_FINITE.fullmatch(text) else None
 
 
@@ -75,7 +74,7 @@ def keys(values: Iterable[Any]) -> dict[Any, Any]:
     if not all(isinstance(one, str) and number(one) is not None and not is_code(one) for one in distinct):
         return {one: one for one in distinct}
     exact = {one: int(one) if _WHOLE.fullmatch(one) else number(one) for one in distinct}
-    return {one: None if value == np.inf else value for one, value in exact.items()}
+    return {one: None if value is None or abs(value) == np.inf else value for one, value in exact.items()}
 
 
 @dataclass(frozen=True)

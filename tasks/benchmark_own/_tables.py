@@ -131,7 +131,8 @@ def _header(names: Sequence[str], name: str) -> list[str]:
 def read_parquet(content: bytes, name: str) -> Table:
     """The table in a Parquet file. Its types decide: text stays text, a category is one. Raises UserError."""
     try:
-        table = parquet.ParquetFile(io.BytesIO(content)).read()
+        # Not read_table: its threads can outlast the interpreter, which then aborts, and two columns of a name confuse it.
+        table = parquet.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name}: is no Parquet file that can be read: {error}") from None
     names = _header(table.column_names, name)

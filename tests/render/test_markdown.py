@@ -490,6 +490,15 @@ def test_captions_of_a_run_with_one_process() -> None:
     assert "[95 %]: over the" not in text
 
 
+def test_the_tasks_that_are_only_screened_are_named() -> None:
+    one, several = table(entry(row())), table(entry(row(), row(fold=1)), task="shapes", folds=(0, 1))
+    text = render(one, several)
+    assert "One seed and one fold of digits: a screening run." in text
+    assert "[95 %]: over the processes. Of several seeds or folds the median, then" in text
+    assert "One seed and one fold: a screening run." in render(one)
+    assert "screening" not in render(several)
+
+
 def test_many_folds_are_named_by_the_first_and_the_last() -> None:
     assert "seeds 0, folds 0–24." in render(table(entry(row()), folds=tuple(range(25))))
     assert "seeds 0, folds 0, 1, 3." in render(table(entry(row()), folds=(0, 1, 3)))
@@ -497,7 +506,7 @@ def test_many_folds_are_named_by_the_first_and_the_last() -> None:
 
 def test_the_resolution_stands_in_the_caption() -> None:
     text = render(table(entry(row()), resolution=0.01234))
-    assert "Resolution: a difference of less than 0.012 between two methods cannot be told from none here." in text
+    assert "Resolution: about 0.012 (half the width of the paired 95 % interval between the best method and another" in text
     assert "Resolution" not in render(table(entry(row())))
 
 
@@ -521,8 +530,8 @@ def test_groups_have_a_table_of_their_own() -> None:
     def groups(old: Group, young: Group, gap: float | None) -> dict[str, Any]:
         return {"age": Groups({"<= 25": young, "> 25": old}, gap)}
 
-    first = entry(row(), groups=groups(Group(159, 0.75, 0.7, 0.8), Group(41, 0.6, 0.45, 0.75), 0.15))
-    second = entry(row(recipe="int8-static"), groups=groups(Group(159, 0.7), Group(41, None), None))
+    first = entry(row(), groups=groups(Group(159, 159, 0.75, 0.7, 0.8), Group(41, 41, 0.6, 0.45, 0.75), 0.15))
+    second = entry(row(recipe="int8-static"), groups=groups(Group(159, 159, 0.7), Group(41, 41, None), None))
     _, found = grids(render(table(first, second)))
     assert found == [
         ["method", "<= 25 ↑", "> 25 ↑", "gap ↓"],
@@ -530,19 +539,22 @@ def test_groups_have_a_table_of_their_own() -> None:
         ["torch cnn int8-static", "–", "0.700", "–"],
     ]
     text = render(table(first, second))
+    assert "fewer than 10 patients" not in text
+    few = entry(row(), groups=groups(Group(159, 9, 0.75, 0.7, 0.8), Group(41, 41, 0.6, 0.45, 0.75), 0.15))
+    assert "Some groups have fewer than 10 patients: their intervals are conditional on these." in render(table(few))
     assert "## digits by age" in text
     assert "accuracy of the test rows of each group" in " ".join(text.split())
 
 
 def test_many_groups_are_summed_up_by_their_mean_and_the_worst() -> None:
-    groups = {f"subject {i}": Group(70, 0.5 + i / 20, 0.4 + i / 20, 0.6 + i / 20) for i in range(5)}
-    undefined = {**groups, "subject 3": Group(70, None)}
+    groups = {f"subject {i}": Group(70, 7, 0.5 + i / 20, 0.4 + i / 20, 0.6 + i / 20) for i in range(5)}
+    undefined = {**groups, "subject 3": Group(70, 7, None)}
     whole = entry(row(), groups={"subject": Groups(groups, 0.2)})
     without = entry(row(recipe="int8-static"), groups={"subject": Groups(undefined, None)})
     _, found = grids(render(table(whole, without)))
     assert found == [
         ["method", "mean of groups ↑", "worst group ↑", "gap ↓"],
-        ["torch cnn reference", "0.600", "0.500 [0.400, 0.600] (subject 0)", "0.200"],
+        ["torch cnn reference", "0.600", "0.500 (subject 0)", "0.200"],
         ["torch cnn int8-static", "–", "–", "–"],
     ]
 
@@ -552,7 +564,7 @@ def test_captions_of_a_run_with_several_seeds_and_folds() -> None:
     assert "screening" not in text
     assert "accuracy on 5,000 evaluations (1,000 patients); seeds 0, 1, folds 0, 1. Sorted by test score; " in text
     assert "- evaluations: test rows of each fold, summed over folds" in text
-    assert "The median over seeds and folds, then the least and the greatest; no interval." in text
+    assert "Of several seeds or folds the median, then the least and the greatest; no interval." in text
     assert "[95 %]: over the processes." not in text
     seeds = render(table(entry(row(), row(seed=1))), suite={**SUITE, "seeds": [0, 1]})
     assert "accuracy on 200 test rows (120 patients); seeds 0, 1, folds 0." in seeds
