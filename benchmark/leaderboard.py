@@ -470,7 +470,7 @@ def _table(task: str, methods: Sequence[Sequence[_Member]], published: Sequence[
         others=tuple(others),
         baselines=_baselines(folds, first.metrics[0], store),
         resolution=_resolution(methods, store),
-        published=[one for one in published if one["fold"] is None or [one["fold"]] == folds_tested],
+        published=[one for one in published if one.get("fold") is None or [one["fold"]] == folds_tested],
         notes=tuple(dict.fromkeys(note for id_ in folds for note in results[id_].facts.get("notes", ()))),
     )
 

@@ -65,7 +65,7 @@ def _section(section: Section, label: str) -> str:
         rf"\caption{{{section.title}. {texts[0]}}}",
         rf"\label{{{label}-{slug}}}",
         r"\centering",
-        r"\resizebox{\linewidth}{!}{%",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",  # made smaller where it is too wide, never larger
         rf"\begin{{tabular}}{{{grid.align}}}",
         r"\toprule",
         _line(grid.headers),

@@ -9,12 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark_own._arrays import modality
     from benchmark_own._encode import encode
+    from benchmark_own._modality import modality
 
 __all__ = ["encode", "modality"]
 
-_LAZY = {"encode": "benchmark_own._encode", "modality": "benchmark_own._arrays"}
+_LAZY = {"encode": "benchmark_own._encode", "modality": "benchmark_own._modality"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,30 +1,23 @@
-"""The bytes of an NPZ file -> its arrays, and what a file holds before it is loaded."""
+"""The bytes of an NPZ file -> its arrays, and images and sequences in the layout and range of a network."""
 
 from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark import UserError
 from benchmark_own._columns import LARGEST, Column
+from benchmark_own._modality import BROKEN, INPUTS, Modality
+from benchmark_own._splits import Rows
 from benchmark_own._words import counted, listed, nearest, plain, shown
 
-Modality: TypeAlias = Literal["image", "sequence", "tabular"]
-Rows: TypeAlias = NDArray[np.int64]
-INPUTS = "x"
-_FITTING: dict[int, tuple[Modality, ...]] = {2: ("tabular",), 3: ("sequence", "image"), 4: ("image",)}
-"""Axes of ``x`` -> what it can be, the default first."""
 _CHANNELS = (1, 3, 4)
-_BROKEN = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @dataclass(frozen=True)
@@ -48,37 +41,6 @@ class Signal:
     notes: tuple[str, ...]
 
 
-def modality(path: Path, asked: str = "") -> Modality:
-    """What a file holds: a table, or in an NPZ file what the shape of ``x`` says. ``asked`` wins where it fits. Reads at most a
-    header. Raises UserError for what does not fit, and for a file that cannot be read or is of no known kind."""
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".parquet"):
-        return _fitting(path.name, f"a {suffix} file", ("tabular",), asked)
-    if suffix != ".npz":
-        raise UserError(f"{path.name}: must end in .csv, .parquet or .npz")
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{INPUTS}.npy") as file:
-            shape = _HEADERS[np.lib.format.read_magic(file)](file)[0]
-    except KeyError:
-        raise UserError(f"{path.name}: has no array {shown(INPUTS)}") from None
-    except _BROKEN as error:
-        raise UserError(f"{path.name}: is no NPZ file that can be read: {error}") from None
-    return fitting(path.name, shape, asked)
-
-
-def fitting(name: str, shape: Sequence[int], asked: str) -> Modality:
-    """What an ``x`` of this shape is. Raises UserError where it is not what was ``asked`` for, if anything was."""
-    if len(shape) not in _FITTING:
-        raise UserError(f"{name}: array {shown(INPUTS)} has shape {shape}: tables have 2 axes, sequences 3, images 3 or 4")
-    return _fitting(name, f"array {shown(INPUTS)} with {len(shape)} axes", _FITTING[len(shape)], asked)
-
-
-def _fitting(name: str, what: str, possible: tuple[Modality, ...], asked: str) -> Modality:
-    if asked and asked not in possible:
-        raise UserError(f"{name}: {what} is {' or '.join(possible)}, not {shown(asked)}: change modality")
-    return cast(Modality, asked) or possible[0]
-
-
 def read_npz(content: bytes, name: str, target: str, unit: str) -> Arrays:
     """The arrays ``x``, ``target`` and, unless it is empty, ``unit`` of an NPZ file. Raises UserError, naming the array."""
     if INPUTS in (target, unit):
@@ -92,7 +54,7 @@ def read_npz(content: bytes, name: str, target: str, unit: str) -> Arrays:
             if lacking := [one for one in wanted if one not in names]:
                 raise UserError(f"{name}: there is no array {shown(lacking[0])}{nearest(lacking[0], names)}")
             arrays = {one: np.asarray(file[one]) for one in wanted}
-    except _BROKEN as error:
+    except BROKEN as error:
         raise UserError(f"{name}: is no NPZ file of plain arrays: {error}") from None
     x = arrays[INPUTS]
     if x.dtype.kind not in "biuf":

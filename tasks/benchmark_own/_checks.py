@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from benchmark import UserError
 from benchmark_own._columns import Column, scalars
+from benchmark_own._splits import Rows
 from benchmark_own._words import counted, listed, shown
-
-Rows = NDArray[np.int64]
 
 _UNITS = "patient|subject|customer|client|user|person|device|session|recording|site"
 _BELONG = re.compile(rf"(?:^|_)(?:(?:{_UNITS})s?(?:_?(?:id|no|nr|number|name|code))?|id)$")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmark import UserError
 from benchmark_own._columns import Column, keys, scalars
+from benchmark_own._splits import Rows
 from benchmark_own._words import counted, listed, plain, shown
 
 _MOST = 100  # classes
@@ -21,7 +21,7 @@ class Labels:
     """``y``: int64 (N,), -1 where the target is missing. ``classes``: their names by index: numbers by size, False before True,
     texts by their letters."""
 
-    y: NDArray[np.int64]
+    y: Rows
     classes: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -53,7 +53,7 @@ def read_labels(column: Column, where: str) -> Labels:
     return Labels(y=y, classes=classes, notes=tuple(notes))
 
 
-def read_units(column: Column, rows: NDArray[np.int64], where: str) -> NDArray[np.int64]:
+def read_units(column: Column, rows: Rows, where: str) -> Rows:
     """The unit of each of these rows, int64 (N,): its place among the sorted units. Raises UserError where one is missing."""
     values = _usable(column, where)
     chosen = [values[row] for row in rows]
@@ -63,7 +63,7 @@ def read_units(column: Column, rows: NDArray[np.int64], where: str) -> NDArray[n
     return np.array([index[value] for value in chosen], dtype=np.int64)
 
 
-def check_sizes(labels: Labels, rows: NDArray[np.int64], units: NDArray[np.int64], folds: int, where: str, unit: str) -> None:
+def check_sizes(labels: Labels, rows: Rows, units: Rows, folds: int, where: str, unit: str) -> None:
     """Raises UserError for a class with too few rows, or units, to be in all splits of all folds. ``labels`` are those of all
     rows, ``rows`` the rows in use and ``units`` theirs; ``unit`` is empty where each row is its own."""
     # One part of each fold is for testing. Of a class with folds + 1 members, a test part can take two, and too few are left to

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from sklearn.model_selection import (  # type: ignore[import-untyped]  # scikit-
 )
 
 from benchmark import UserError
+from benchmark_own._words import counted, shown
 
-Rows = NDArray[np.int64]
+Rows: TypeAlias = NDArray[np.int64]
 
 
 def split(y: Rows, units: Rows | None, folds: int, fold: int, classes: Sequence[str], name: str) -> tuple[Rows, Rows, Rows]:
@@ -44,4 +45,5 @@ def _check(y: Rows, least: int, classes: Sequence[str], what: str) -> None:
     counts = np.bincount(y, minlength=len(classes))
     if counts.min() < least:
         few = int(counts.argmin())
-        raise UserError(f"{what} has {counts[few]} rows of class '{classes[few]}', {least} needed: set fewer folds")
+        found = f"{counted(int(counts[few]), 'row')} of class {shown(classes[few])}"
+        raise UserError(f"{what} has {found}, {least} needed: set fewer folds")

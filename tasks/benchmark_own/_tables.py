@@ -1,7 +1,4 @@
-"""The bytes of a CSV or Parquet file -> its columns. Strict: a row with a cell too few is an error, not a guess.
-
-Rows are counted from 1 on, without the header, in everything that is said of a file of any kind.
-"""
+"""The bytes of a CSV or Parquet file -> its columns. Strict: a row with a cell too few is an error, not a guess."""
 
 from __future__ import annotations
 

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier  # type: ignore[import-untyped]  # scikit-learn has no type hints
 
 from benchmark import Split, TaskData, UserError, read_verified
-from benchmark_own._arrays import INPUTS, Arrays, fitting, modality, read_npz, scaled, signal
+from benchmark_own._arrays import Arrays, read_npz, scaled, signal
 from benchmark_own._checks import belonging, groups_of_rows, groups_of_table, refuse_leaks, repeated
 from benchmark_own._columns import MISSING, Column, typed
 from benchmark_own._encode import MOST, encode, texts
 from benchmark_own._labels import check_sizes, read_labels, read_units
+from benchmark_own._modality import INPUTS, fitting, modality
 from benchmark_own._splits import Rows, split
 from benchmark_own._tables import Table, read_csv, read_parquet
 from benchmark_own._words import counted, listed, nearest, plain, shown
@@ -39,7 +40,8 @@ class _Chosen:
 
 class OwnData:
     """A file of the user's: x as its modality says; y indexes the classes in their order; ``units`` are the places of the sorted
-    units, or of the rows in the file. Everything wrong with the file is a UserError that names column and row.
+    units, or of the rows in the file. Everything wrong with the file is a UserError that names column and row; rows are counted
+    from 1 on, without the header.
 
     ``file``: its path, which ends in .csv, .parquet or .npz; ``sha256``: its digest. ``target``: the column (NPZ: array) of the
     labels. ``unit``: that of what rows belong to, or empty. ``folds``: at least 2. ``drop``: a JSON list of columns not to use.
@@ -60,7 +62,7 @@ class OwnData:
         content = read_verified(self._path, self._sha256)
         if self._path.suffix.lower() == ".npz":
             return self._of_arrays(read_npz(content, self._name, self._target, self._unit), fold)
-        modality(self._path, self._modality)
+        modality(self._path, self._modality)  # refuses what a table cannot be
         read = read_csv if self._path.suffix.lower() == ".csv" else read_parquet
         table = read(content, self._name)
         self._known([self._target, *([self._unit] if self._unit else []), *self._drop], list(table.columns))
