@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmark.plan import MEASURED, Step
+from benchmark.plan import Step
 from benchmark.store import StepResult
 
 _OVERHEAD = 0.15  # seconds of a job beyond its steps: bench/child_overhead.py
@@ -28,7 +28,7 @@ def forecast(steps: Sequence[Step], records: Iterable[StepResult], jobs: int) ->
     for record in records:
         for key in _keys(record.kind, record.label, record.ingredients):
             seconds[key].append(record.seconds)
-    build = measure = 0.0
+    together = alone = 0.0
     unknown = others = 0
     for step in steps:
         keys = list(_keys(step.kind, step.label, step.ingredients))
@@ -38,16 +38,16 @@ def forecast(steps: Sequence[Step], records: Iterable[StepResult], jobs: int) ->
             continue
         others += like != keys[0]
         expected = statistics.median(seconds[like]) + (0.0 if step.rides else _OVERHEAD)
-        if step.kind in MEASURED:
-            measure += expected
+        if step.kind == "latency":
+            alone += expected
         else:
-            build += expected
+            together += expected
     if unknown == len(steps):
         return "expected time: unknown, since no step like these has been recorded in this results folder or beside it"
-    parts = [f"build {_duration(build / jobs)}, {jobs} at once", f"measure {_duration(measure)}"]
+    parts = [f"{jobs} at once {_duration(together / jobs)}", f"latency, one at a time {_duration(alone)}"]
     parts += [f"{others:,} of {len(steps):,} steps judged by others of their kind"] if others else []
     parts += [f"{unknown:,} of kinds that have never been recorded left out"] if unknown else []
-    return f"expected time: about {_duration(build / jobs + measure)} ({'; '.join(parts)})"
+    return f"expected time: about {_duration(together / jobs + alone)} ({'; '.join(parts)})"
 
 
 def _keys(kind: str, label: str, ingredients: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

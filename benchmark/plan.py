@@ -27,7 +27,7 @@ from benchmark.suite import PassCall, Recipe, Suite
 
 StepKind: TypeAlias = Literal["prepare", "train", "pass", "export", "identity", "inspect", "evaluate", "latency", "memory"]
 MEASURED: tuple[StepKind, ...] = ("latency", "memory")
-"""Kinds that run alone on the machine, after everything is built."""
+"""Kinds that run after everything is built, latency alone on the machine."""
 _DATA = Path(__file__).parent / "data.py"
 """What prepares a fold, beside the task's own code."""
 

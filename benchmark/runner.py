@@ -1,7 +1,7 @@
 """Runs a plan: starts one process a job, watches it, ends it, says how it ended, and records that.
 
-Three stages: prepare, build (both in parallel, one job a core) and measure (one job at a time, alone on the machine). Whatever
-is finished is on disk before the next job starts, so Ctrl-C or ``kill -9`` loses only what was running.
+Four stages: prepare, build, memory (all in parallel, one job a core) and latency (one job at a time, alone on the machine).
+Whatever is finished is on disk before the next job starts, so Ctrl-C or ``kill -9`` loses only what was running.
 """
 
 from __future__ import annotations
@@ -249,9 +249,12 @@ class _Runner:
         self.store.replace_grid(_describe(self.suite, registry), (dataclasses.asdict(cell) for cell in whole.cells))
         self._keep_suite()
         self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
+        worth = self._worth_measuring(whole)
+        # What a process holds does not depend on its neighbours; how long it takes does.
+        self._stage("memory", {id_: step for id_, step in worth.items() if step.kind == "memory"}, self.jobs)
         others = self.cores[: -self.suite.build.cores]
         with limits.pinned(others or self.cores):  # the host keeps off the core on which it measures
-            self._stage("measure", self._worth_measuring(whole), 1)
+            self._stage("latency", {id_: step for id_, step in worth.items() if step.kind == "latency"}, 1)
         for left in (self.layout.root / "steps").glob("*.part"):  # of killed runs, of steps that no plan has any more
             folders.remove(left)
         ended = [(cell, *judge(cell, self.results)) for cell in whole.cells]

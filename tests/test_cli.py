@@ -371,7 +371,7 @@ def test_a_live_bar_on_a_terminal_and_plain_lines_in_a_pipe(command: Command, si
     code, sent = on_a_terminal(["--suite", "s.toml"], path, tmp_path)
     assert code == 0
     assert "\x1b[" in sent
-    for stage in ("prepare", "build", "measure"):
+    for stage in ("prepare", "build", "memory", "latency"):
         assert stage in sent
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent)
     assert plain.count(f"raises failed ({reason})") == 1  # what did not end well stays as a line
@@ -388,7 +388,8 @@ def test_a_live_bar_on_a_terminal_and_plain_lines_in_a_pipe(command: Command, si
     label = "german-credit · fold 0 · linear ridge · seed 0 · raises: raises"
     assert re.fullmatch(re.escape(f"[1/4] {label} failed ({reason}) ") + r"\d+\.\d s", progress[2])
     assert progress[3] == "3 steps cannot run: what they need did not end well"
-    assert re.fullmatch(r"measure: 0 steps to run, \d+ finished earlier", progress[4])
+    assert re.fullmatch(r"memory: 0 steps to run, \d+ finished earlier", progress[4])
+    assert re.fullmatch(r"latency: 0 steps to run, \d+ finished earlier", progress[5])
     assert run.stdout.splitlines()[-2:] == [
         "2 cells: 1 failed, 1 ok",
         "1 steps run. Tables and rows: results/small/leaderboard.md, rows.csv, rows.json; models: results/small/artifacts/",

@@ -24,7 +24,9 @@ def test_the_median_of_the_same_step_over_folds_and_seeds() -> None:
     records = [record("train", TRAIN.format(0, seed), seconds) for seed, seconds in enumerate([10, 20, 900])]
     records.append(record("train", "u · fold 0 · torch cnn · seed 0 · reference: train", 5000))
     steps = [step("train", TRAIN.format(fold, 7)) for fold in range(30)]
-    assert forecast(steps, records, 2) == "expected time: about 5 min (build 5 min, 2 at once; measure 0 s)"  # 30 × 20.15 / 2
+    assert (
+        forecast(steps, records, 2) == "expected time: about 5 min (2 at once 5 min; latency, one at a time 0 s)"
+    )  # 30 × 20.15 / 2
     assert forecast(steps, records, 1).startswith("expected time: about 10 min")
 
 
@@ -32,8 +34,8 @@ def test_a_short_training_does_not_stand_for_a_long_one() -> None:
     short = [record("train", "a", 1, training={"updates": 10})]
     long = [record("train", "a", 100, training={"updates": 2000}), record("train", "a", 100, training={"updates": 2000})]
     steps = [step("train", "a", training={"updates": 2000}), step("train", "a", training={"updates": 2000}, seed=1)]
-    assert forecast(steps, [*short, *long], 1) == "expected time: about 3 min (build 3 min, 1 at once; measure 0 s)"
-    text = "expected time: about 2 s (build 2 s, 1 at once; measure 0 s; 2 of 2 steps judged by others of their kind)"
+    assert forecast(steps, [*short, *long], 1) == "expected time: about 3 min (1 at once 3 min; latency, one at a time 0 s)"
+    text = "expected time: about 2 s (1 at once 2 s; latency, one at a time 0 s; 2 of 2 steps judged by others of their kind)"
     assert forecast(steps, short, 1) == text
 
 
@@ -43,16 +45,16 @@ def test_else_of_the_same_provider_else_of_the_same_kind() -> None:
     assert "about 60 s" in forecast([step("train", "new", "unseen")] * 2, records, 1)  # the median of all three
 
 
-def test_measuring_is_done_one_at_a_time() -> None:
+def test_latency_is_measured_one_at_a_time() -> None:
     records = [record("latency", "a", 10), record("train", "a", 40)]
     text = forecast([step("latency", "a"), step("train", "a")], records, 2)
-    assert text == "expected time: about 30 s (build 20 s, 2 at once; measure 10 s)"
+    assert text == "expected time: about 30 s (2 at once 20 s; latency, one at a time 10 s)"
 
 
 def test_a_step_that_rides_in_another_job_starts_none() -> None:
     records = [record("export", "a", 0.0)]
-    assert "build 15 s" in forecast([step("export", "a")] * 100, records, 1)
-    assert "build 0 s" in forecast([step("export", "a", rides="train")] * 100, records, 1)
+    assert "1 at once 15 s" in forecast([step("export", "a")] * 100, records, 1)
+    assert "1 at once 0 s" in forecast([step("export", "a", rides="train")] * 100, records, 1)
 
 
 @pytest.mark.parametrize(

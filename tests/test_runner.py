@@ -364,7 +364,7 @@ def test_editing_a_pass_reruns_it_and_what_follows(tmp_path: Path, command: Comm
     run = command(*arguments, path=[path]).stdout
     # All of that package's code is one file, so its training runs again too; preparing and the runtime's identity model do not.
     assert "prepare: 0 steps to run, 1 finished earlier" in run
-    assert "identity model" not in run.partition("measure:")[0]
+    assert "identity model" not in run.partition("memory:")[0]
     assert ": train " in run
 
 

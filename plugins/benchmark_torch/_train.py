@@ -83,7 +83,8 @@ def fit(
     loss = loss or (lambda model, x, y: hard(model(x), y))
     # Channels last: an update of a two-dimensional network takes about a quarter less time, and no other one changes.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
-    optimizer = torch.optim.AdamW(model.parameters(), lr=float(context.training["lr"]), weight_decay=_WEIGHT_DECAY)
+    # Fused: an update of a small perceptron takes a third less time.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=float(context.training["lr"]), weight_decay=_WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _rate(done, updates))
     interval = max(1, updates // _SCORINGS)
     best, best_score, since_best, losses = copy.deepcopy(model.state_dict()), -math.inf, 0, list[float]()

@@ -1,6 +1,6 @@
 """A task out of the user's own file: CSV, Parquet or NPZ. A suite names the file and its target; no package is written.
 
-For others: ``encode`` turns tables into arrays with what the training rows alone teach; ``modality`` says what a file holds.
+For others: ``encode`` turns tables into arrays with what the training rows alone teach.
 """
 
 from __future__ import annotations
@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmark_own._encode import encode
-    from benchmark_own._modality import modality
 
-__all__ = ["encode", "modality"]
-
-_LAZY = {"encode": "benchmark_own._encode", "modality": "benchmark_own._modality"}
+__all__ = ["encode"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in __all__:
+        return getattr(importlib.import_module("benchmark_own._encode"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark import UserError
 from benchmark_own._columns import LARGEST, Column
-from benchmark_own._modality import BROKEN, INPUTS, Modality
 from benchmark_own._splits import Rows
 from benchmark_own._words import counted, listed, nearest, plain, shown
 
+Modality: TypeAlias = Literal["image", "sequence", "tabular"]
+INPUTS = "x"
+"""The array of an NPZ file that holds the inputs."""
+_BROKEN = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading an NPZ file raises where it is damaged, or something else."""
+_FITTING: dict[int, tuple[Modality, ...]] = {2: ("tabular",), 3: ("sequence", "image"), 4: ("image",)}
+"""Axes of ``x`` -> what it can be."""
 _CHANNELS = (1, 3, 4)
 
 
@@ -41,8 +48,9 @@ class Signal:
     notes: tuple[str, ...]
 
 
-def read_npz(content: bytes, name: str, target: str, unit: str) -> Arrays:
-    """The arrays ``x``, ``target`` and, unless it is empty, ``unit`` of an NPZ file. Raises UserError, naming the array."""
+def read_npz(content: bytes, name: str, target: str, unit: str, modality: str) -> Arrays:
+    """The arrays ``x``, which must be what ``modality`` says, ``target`` and, unless it is empty, ``unit`` of an NPZ file. Raises
+    UserError, naming the array."""
     if INPUTS in (target, unit):
         raise UserError(f"{name}: array {shown(INPUTS)} holds the inputs, so it is neither target nor unit")
     wanted = [INPUTS, target, *([unit] if unit else [])]
@@ -54,13 +62,18 @@ def read_npz(content: bytes, name: str, target: str, unit: str) -> Arrays:
             if lacking := [one for one in wanted if one not in names]:
                 raise UserError(f"{name}: there is no array {shown(lacking[0])}{nearest(lacking[0], names)}")
             arrays = {one: np.asarray(file[one]) for one in wanted}
-    except BROKEN as error:
+    except _BROKEN as error:
         raise UserError(f"{name}: is no NPZ file of plain arrays: {error}") from None
     x = arrays[INPUTS]
     if x.dtype.kind not in "biuf":
         raise UserError(f"{name}: array {shown(INPUTS)} has dtype {x.dtype}: numbers are needed")
     if not x.size:
         raise UserError(f"{name}: array {shown(INPUTS)} is empty: its shape is {x.shape}")
+    if x.ndim not in _FITTING:
+        raise UserError(f"{name}: array {shown(INPUTS)} has shape {x.shape}: tables have 2 axes, sequences 3, images 3 or 4")
+    if modality not in _FITTING[x.ndim]:
+        what = f"array {shown(INPUTS)} with {x.ndim} axes is {' or '.join(_FITTING[x.ndim])}"
+        raise UserError(f"{name}: {what}, not {shown(modality)}: change modality")
     notes = []
     if ignored := [plain(one) for one in names if one not in wanted]:
         notes.append(f"{name}: not used: {'array' if len(ignored) == 1 else 'arrays'} {listed(ignored)}")
@@ -91,9 +104,9 @@ def _column(values: NDArray[Any]) -> Column:
     return Column("other", (), f"of dtype {values.dtype}, neither numbers nor text")
 
 
-def signal(x: NDArray[Any], kind: Modality, rows: Rows, name: str) -> Signal:
-    """The layout and range of images or sequences; ``rows``: their places in the file. Raises UserError, naming the row, for a
-    value that is no number that float32 can hold."""
+def signal(x: NDArray[Any], kind: str, rows: Rows, train: Rows, name: str) -> Signal:
+    """The layout and range of images or sequences, the range by the places ``train`` in them; ``rows``: places in the file.
+    Raises UserError, naming the row, for a value that is no number that float32 can hold."""
     flat = x.reshape(len(x), -1)
     if x.dtype.kind == "f":
         _refuse([bool((np.abs(row) <= np.float64(LARGEST)).all()) for row in flat], rows, name)
@@ -107,9 +120,9 @@ def signal(x: NDArray[Any], kind: Modality, rows: Rows, name: str) -> Signal:
         axes, x = "NHWC", np.moveaxis(x, 3, 1)
         notes.append(f"the last axis, of {x.shape[1]}, holds the channels of an image")
     scale: float | None = None
-    if kind == "image" and x.min() >= 0 and x.max() <= 1:
+    if kind == "image" and x[train].min() >= 0 and x[train].max() <= 1:
         scale = 1.0
-        notes.append("images left as they are: all values lie in 0 to 1")
+        notes.append("images left as they are: the values of all training rows lie in 0 to 1")
     elif kind == "image" and x.dtype == np.uint8:
         scale = 255.0
         notes.append("images of uint8 scaled by 1/255")

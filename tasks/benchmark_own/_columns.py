@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
 LARGEST = float(np.finfo(np.float32).max)  # a number beyond it would be infinite in x
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")  # more digits Python reads as a mistake
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+")
 _NOT_FINITE = re.compile(r"[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
 _CODE = re.compile(r"[+-]?0[0-9]")
 
@@ -80,7 +82,8 @@ def keys(values: Iterable[Any]) -> dict[Any, Any]:
 @dataclass(frozen=True)
 class _Found:
     """What was found of a column. ``values``: float64 or object, empty where ``dropped`` says why. ``missing``: how many cells.
-    ``odd``: cells that are no number in a column of numbers, how many, and the row and text of the first."""
+    ``odd``: cells that are no number in a column of numbers, how many, and the row and text of the first. ``comma``: the decimal
+    point is one; ``thousands``: a number whose point could part thousands."""
 
     values: NDArray[Any]
     dropped: str = ""
@@ -91,6 +94,7 @@ class _Found:
     leading_zeros: bool = False
     digits: bool = False
     comma: bool = False
+    thousands: str = ""
 
     @property
     def example(self) -> str:
@@ -128,6 +132,10 @@ def _notes(found: Mapping[str, _Found]) -> Iterable[str]:
         ),
         ([name for name, one in kept.items() if one.digits], "text, as the file says, though all values look like numbers"),
         ([name for name, one in kept.items() if one.comma], "numbers, with a comma for the decimal point"),
+        (
+            [name for name, one in kept.items() if one.thousands and any(other.comma for other in kept.values())],
+            "numbers, read with a decimal point, though in other columns it is a comma",
+        ),
         *(
             ([name for name, one in found.items() if one.dropped == why], f"left out, {why}")
             for why in dict.fromkeys(one.dropped for one in found.values() if one.dropped)
@@ -167,17 +175,19 @@ def _of_texts(cells: Sequence[str | None] | NDArray[Any], declared: bool, decima
     comma = False
     numbers = _numbers(distinct)
     if decimal_comma and not _mostly(numbers, times, present):
-        points = _numbers([one.replace(",", ".") if "." not in one else one for one in distinct])
+        points = _numbers([one.replace(",", ".") if "." not in one else "" for one in distinct])
         if comma := _mostly(points, times, present):
             numbers = points
     zeros = any(is_code(one) for one in distinct[present & ~np.isnan(numbers)])
     if _mostly(numbers, times, present) and not zeros and not declared:
         one = _of_numbers(np.where(np.isfinite(numbers) & present, numbers, np.nan)[codes])
         odd = present & np.isnan(numbers)
+        thousands = "" if comma else next(filter(_THOUSANDS.fullmatch, distinct), "")
+        one = dataclasses.replace(one, comma=comma, thousands=thousands)
         if one.dropped or not odd.any():
-            return _Found(one.values, one.dropped, one.missing, comma=comma)
+            return one
         first = int(np.flatnonzero(odd[codes])[0])
-        return _Found(one.values, "", one.missing, int(times[odd].sum()), first + 1, distinct[codes[first]], comma=comma)
+        return dataclasses.replace(one, odd=int(times[odd].sum()), odd_row=first + 1, odd_text=distinct[codes[first]])
     if times[present].max() == 1 and present.sum() > 1:
         return _Found(np.empty(0), dropped="a text that differs in every row")
     distinct[missing] = None

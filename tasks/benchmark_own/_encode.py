@@ -11,7 +11,7 @@ from pandas.api.types import is_numeric_dtype
 from sklearn.impute import SimpleImputer  # type: ignore[import-untyped]  # scikit-learn has no type hints
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]  # scikit-learn has no type hints
 
-MISSING = "missing"  # the category that stands for an empty cell
+GAP = "missing"  # the category that stands for an empty cell
 MOST = 50  # categories of a column that have a code
 
 
@@ -65,7 +65,7 @@ def encode(train: pd.DataFrame, *others: pd.DataFrame) -> tuple[list[NDArray[np.
 
 def texts(values: pd.Series[Any]) -> pd.Series[Any]:
     """The categories of a column, dtype object: an empty cell is one too."""
-    return pd.Series(np.where(values.isna(), MISSING, values.to_numpy(dtype=object)), index=values.index, dtype=object)
+    return pd.Series(np.where(values.isna(), GAP, values.to_numpy(dtype=object)), index=values.index, dtype=object)
 
 
 def _numbers(table: pd.DataFrame, columns: list[Any]) -> NDArray[np.float64]:

@@ -56,7 +56,8 @@ def read_labels(column: Column, where: str) -> Labels:
 def read_units(column: Column, rows: Rows, where: str) -> Rows:
     """The unit of each of these rows, int64 (N,): its place among the sorted units. Raises UserError where one is missing."""
     values = _usable(column, where)
-    chosen = [values[row] for row in rows]
+    key_of = {None: None, **keys(values)}  # 3 and 3.0 are one unit
+    chosen = [key_of[values[row]] for row in rows]
     if None in chosen:
         raise UserError(f"{where}, row {rows[chosen.index(None)] + 1}: has no value, so it is unknown what the row belongs to")
     index = {value: place for place, value in enumerate(sorted(set(chosen)))}

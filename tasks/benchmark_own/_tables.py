@@ -149,6 +149,10 @@ def _typed(name: str, values: pa.ChunkedArray) -> Column:
         return Column("booleans", values.to_pylist())
     if types.is_integer(kind) and not values.null_count:
         return Column("numbers", values.to_numpy())
+    if types.is_integer(kind):
+        whole = values.to_pylist()
+        if max(abs(one or 0) for one in whole) > 2**53:  # float64 would make several of them one
+            return Column("cells", ["" if one is None else str(one) for one in whole])
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         return Column("numbers", values.cast(pa.float64(), safe=False).to_numpy())
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier  # type: ignore[import-untyped]  # scikit-learn has no type hints
 
 from benchmark import Split, TaskData, UserError, read_verified
-from benchmark_own._arrays import Arrays, read_npz, scaled, signal
+from benchmark_own._arrays import INPUTS, Arrays, read_npz, scaled, signal
 from benchmark_own._checks import belonging, groups_of_rows, groups_of_table, refuse_leaks, repeated
 from benchmark_own._columns import MISSING, Column, typed
 from benchmark_own._encode import MOST, encode, texts
 from benchmark_own._labels import check_sizes, read_labels, read_units
-from benchmark_own._modality import INPUTS, fitting, modality
 from benchmark_own._splits import Rows, split
 from benchmark_own._tables import Table, read_csv, read_parquet
 from benchmark_own._words import counted, listed, nearest, plain, shown
@@ -61,8 +60,7 @@ class OwnData:
             raise UserError(f"{self._name}: folds must be at least 2")
         content = read_verified(self._path, self._sha256)
         if self._path.suffix.lower() == ".npz":
-            return self._of_arrays(read_npz(content, self._name, self._target, self._unit), fold)
-        modality(self._path, self._modality)  # refuses what a table cannot be
+            return self._of_arrays(read_npz(content, self._name, self._target, self._unit, self._modality), fold)
         read = read_csv if self._path.suffix.lower() == ".csv" else read_parquet
         table = read(content, self._name)
         self._known([self._target, *([self._unit] if self._unit else []), *self._drop], list(table.columns))
@@ -123,7 +121,7 @@ class OwnData:
         return self._data(encoded, chosen, preprocessing, notes)
 
     def _of_arrays(self, arrays: Arrays, fold: int) -> TaskData:
-        kind = fitting(self._name, arrays.x.shape, self._modality)
+        kind = self._modality
         chosen = self._choose(arrays.target, arrays.unit, "array", fold)
         if kind == "tabular":
             columns = {str(place): Column("numbers", values) for place, values in enumerate(arrays.x.T)}
@@ -131,7 +129,7 @@ class OwnData:
             return self._of_table(Table(columns, False, arrays.notes), chosen)
         if self._drop:
             raise UserError(f"{self._name}: array {shown(INPUTS)} holds {kind}s, which have no columns to drop")
-        read = signal(arrays.x[chosen.rows], kind, chosen.rows, self._name)
+        read = signal(arrays.x[chosen.rows], kind, chosen.rows, chosen.parts["training"], self._name)
         x, fitted = scaled(read, list(chosen.parts.values()), chosen.rows, self._name)
         notes = [*arrays.notes, *chosen.notes, *read.notes, *repeated(groups_of_rows(read.x), chosen.y, chosen.parts)]
         return self._data(x, chosen, fitted, notes)
