@@ -1004,7 +1004,7 @@ def test_preprocessing_is_enough_to_encode_a_row(table: Table, fold: int) -> Non
 def test_a_stump_is_the_baseline(arrays: Raw) -> None:
     """One threshold on one value of the row."""
     x = np.random.default_rng(0).normal(size=(ROWS, 2, 5))
-    x[:, 1, 3] += 4 * (LABEL == "yes")
+    x[:, 1, 3] += 8 * (LABEL == "yes")
     code = arrays("sequence", x=x, y=LABEL)
     task = code.load(0)
     outputs = code.trivial(task.train, task.test.x)
