@@ -302,4 +302,8 @@ _RUN: dict[str, Callable[[Mapping[str, Any], Path, float], dict[str, Any]]] = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    code = main(sys.argv[1])
+    with suppress(OSError):  # as above
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)  # everything is written, and what libraries do when Python ends takes torch more than half a second
