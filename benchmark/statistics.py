@@ -91,8 +91,9 @@ def score_draws(
 ) -> Doubles:
     """Bootstrap scores of methods on the same rows, float64 (methods, draws), NaN where undefined: for each draw the mean over
     folds of the mean over seeds. Differences between rows of the result are paired. ``over_seeds``: the seeds of each fold are
-    resampled too, the same ones for all methods (the two-level bootstrap; it understates the variance between S seeds by
-    the factor (S - 1) / S).
+    resampled too, the same ones for all methods (the two-level bootstrap). Of S seeds S - 1 are drawn, since S would understate
+    the variance between them by the factor (S - 1) / S (Rao and Wu 1988, "Resampling inference with complex survey data",
+    doi:10.1080/01621459.1988.10478591).
 
     Raises ValueError where the methods do not have the same cells, a fold's cells not the same rows, or the metric is not a
     ranking one.
@@ -111,8 +112,10 @@ def score_draws(
         shares = np.empty((len(folds), size))  # of each cell in the mean
         for fold in rows:
             members = np.flatnonzero(folds == fold)
-            counts = unit_weights(members, size, seed_rng).T if over_seeds else np.ones((len(members), 1))
-            shares[members] = counts / (len(members) * len(rows))
+            seeds = len(members)
+            drawn = max(1, seeds - 1)
+            counts = seed_rng.multinomial(drawn, np.full(seeds, 1 / seeds), size=size).T / drawn if over_seeds else 1 / seeds
+            shares[members] = counts / len(rows)
         scores = [[statistic(weights[fold]) for statistic, fold in zip(method, folds, strict=True)] for method in statistics]
         blocks.append((np.array(scores) * shares).sum(axis=1))
     return np.concatenate(blocks, axis=1)
