@@ -6,6 +6,7 @@ import argparse
 import io
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -179,14 +180,15 @@ def _finish(ended: Ended, folder: Path) -> bool:
     from benchmark.render.child import render
 
     print(render(folder).read_text(encoding="utf-8"))
-    counts: dict[str, int] = {}
-    for _, outcome, _ in ended.cells:
-        counts[outcome] = counts.get(outcome, 0) + 1
+    counts = Counter(outcome for _, outcome, _ in ended.cells)
+    if not counts["ok"]:  # whatever the reason is, it has scrolled away
+        for (outcome, reason), count in Counter((outcome, reason) for _, outcome, reason in ended.cells).most_common(3):
+            print(f"no cell is ok: {outcome} ({reason}), {count} of {len(ended.cells)}")
     print(f"{len(ended.cells)} cells: {', '.join(f'{count} {outcome}' for outcome, count in sorted(counts.items()))}")
     print(
         f"{ended.steps_run} steps run. Tables and rows: {folder}/leaderboard.md, rows.csv, rows.json; models: {folder}/artifacts/"
     )
-    return len(ended.cells) > counts.get("ok", 0) + counts.get("skipped", 0)
+    return len(ended.cells) > counts["ok"] + counts["skipped"]
 
 
 def _fetch(suite: Suite, registry: Registry, layout: Layout) -> None:
@@ -231,13 +233,13 @@ def _recommend(options: argparse.Namespace) -> int:
         latency_p90=_quantity("--latency", parse_seconds, options.latency),
     )
     if not (options.results / "store.sqlite").exists():
-        raise UserError(f"results folder {options.results}: no run has written into it yet")
+        raise UserError(f"results folder {options.results}: no run has written into it yet; another folder: --results DIR")
     render(options.results)
     rows = json.loads((options.results / "rows.json").read_text(encoding="utf-8"))
     mine = [row for row in rows if row["task"] == options.task]
     if not mine:
-        tasks = {row["task"] for row in rows}
-        raise UserError(f"results folder {options.results}: no rows of task {options.task!r}{nearest(options.task, tasks)}")
+        other = nearest(options.task, {row["task"] for row in rows}) + "; another folder: --results DIR"
+        raise UserError(f"results folder {options.results}: no rows of task {options.task!r}{other}")
     print(report(answer(options.task, mine, tier), options.results))
     return 0
 
@@ -261,7 +263,8 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
     whole, _, finished = _planned(suite, registry, layout)
     cells = [cell for cell in whole.cells if options.cell in cell.label]
     if not cells:
-        raise UserError(f"no cell of suite {suite.name} has {options.cell!r} in its name; --dry-run prints them all")
+        hint = "--dry-run prints them all, --suite takes another"
+        raise UserError(f"no cell of suite {suite.name} has {options.cell!r} in its name; {hint}")
     store = open_store(layout.store) if layout.store.exists() else None
     try:
         for cell in cells:
@@ -299,11 +302,24 @@ def _dry_run(suite: Suite, registry: Registry, layout: Layout, options: argparse
     return 0
 
 
+class _Notes:
+    """What steps say of their data, each once: the folds of a task say mostly the same."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def new(self, result: StepResult) -> list[str]:
+        notes = [note for note in dict.fromkeys(result.facts.get("notes", ())) if note not in self._said]
+        self._said.update(notes)
+        return notes
+
+
 class _Lines:
     """Progress as plain lines, for pipes and logs."""
 
     def __init__(self) -> None:
         self._total = self._done = 0
+        self._notes = _Notes()
 
     def __enter__(self) -> Progress:
         return self
@@ -321,7 +337,7 @@ class _Lines:
     def finished(self, result: StepResult) -> None:
         self._done += 1
         print(f"[{self._done}/{self._total}] {_ended(result)}", flush=True)
-        for note in result.facts.get("notes", ()):
+        for note in self._notes.new(result):
             print(f"    {note}", flush=True)
 
     def blocked(self, steps: int) -> None:
@@ -343,6 +359,7 @@ class _Bar:
             TextColumn("{task.description}", markup=False),  # a recipe may hold brackets
         )
         self._task: TaskID | None = None
+        self._notes = _Notes()
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -362,9 +379,10 @@ class _Bar:
     def finished(self, result: StepResult) -> None:
         if self._task is not None:
             self._bar.advance(self._task)
-        if result.outcome != "ok" or result.facts.get("notes"):
+        notes = self._notes.new(result)
+        if result.outcome != "ok" or notes:
             self._bar.print(_ended(result), markup=False, highlight=False)
-        for note in result.facts.get("notes", ()):
+        for note in notes:
             self._bar.print(f"    {note}", markup=False, highlight=False)
 
     def blocked(self, steps: int) -> None:
@@ -377,7 +395,7 @@ def _ended(result: StepResult) -> str:
 
 
 def _blocked(steps: int) -> str:
-    return f"{steps} steps cannot run: what they need did not end well"
+    return f"{steps} steps are left out: what they need was skipped or failed"
 
 
 def _progress() -> _Lines | _Bar:

@@ -112,7 +112,8 @@ class Registry:
         """The passes of that name of all back ends; raises UserError where nobody has one."""
         found = [provider for (_, one), provider in self.compressors.items() if one == name]
         if not found:
-            raise UserError(f"unknown pass {name!r}{nearest(name, {one for _, one in self.compressors})}")
+            known = nearest(name, {one for _, one in self.compressors})
+            raise UserError(f"unknown pass {name!r}{known} (not installed: --plugin FILE.py)")
         return found
 
     def compressor(self, backend: str, name: str) -> Provider | None:

@@ -128,7 +128,9 @@ def test_a_damaged_data_file(command: Command, site: Site, tmp_path: Path, rows:
     progress = run.stdout.partition("# PocketBench")[0].splitlines()
     assert re.fullmatch(rf"\[1/1\] german-credit · fold 0: prepare failed \({damaged}\) \d+\.\d s", progress[1])
     assert [line for line in progress if line.startswith("[")] == [progress[1]]  # no other step was tried, nor failed
-    assert run.stdout.splitlines()[-2] == "1 cells: 1 failed"
+    ended = run.stdout.splitlines()
+    assert ended[-3] == f"no cell is ok: failed ({row['reason']}), 1 of 1"  # after the tables, where it is read
+    assert ended[-2] == "1 cells: 1 failed"
 
 
 HIDES_TORCH = """

@@ -170,7 +170,7 @@ def mistake(run: subprocess.CompletedProcess[str]) -> str:
         (SUITE + "[train.linear]\nl2 = -1.0\n", "suite small: [train] of linear: l2: -1.0 is below 0"),
         (
             SUITE + '[[recipe]]\npasses = ["keep-larges"]\n',
-            "suite small: unknown pass 'keep-larges'; did you mean 'keep-largest'?",
+            "suite small: unknown pass 'keep-larges'; did you mean 'keep-largest'? (not installed: --plugin FILE.py)",
         ),
         (
             SUITE + '[[recipe]]\npasses = ["keep-largest(shar=0.1)"]\n',
@@ -191,7 +191,7 @@ def mistake(run: subprocess.CompletedProcess[str]) -> str:
 def test_mistakes_in_a_suite(command: Command, site: Site, tmp_path: Path, suite: str, expected: str) -> None:
     file = tmp_path / "suite.toml"
     file.write_text(suite, encoding="utf-8")
-    assert mistake(command("--suite", str(file), path=[site("linear")])) == expected.replace("FILE", str(file))
+    assert mistake(command("--suite", str(file), path=[site("linear")])) == expected.replace("FILE:", f"{file}:")
     assert not (tmp_path / "results").exists()  # nothing was started
 
 
@@ -387,7 +387,7 @@ def test_a_live_bar_on_a_terminal_and_plain_lines_in_a_pipe(command: Command, si
     assert re.fullmatch(r"build: 4 steps to run, \d+ finished earlier", progress[1])
     label = "german-credit · fold 0 · linear ridge · seed 0 · raises: raises"
     assert re.fullmatch(re.escape(f"[1/4] {label} failed ({reason}) ") + r"\d+\.\d s", progress[2])
-    assert progress[3] == "3 steps cannot run: what they need did not end well"
+    assert progress[3] == "3 steps are left out: what they need was skipped or failed"
     assert re.fullmatch(r"memory: 0 steps to run, \d+ finished earlier", progress[4])
     assert re.fullmatch(r"latency: 0 steps to run, \d+ finished earlier", progress[5])
     assert run.stdout.splitlines()[-2:] == [

@@ -223,5 +223,5 @@ def test_a_failure_is_told(results: Path, explain: Explain, path: Path, command:
 
 def test_no_such_cell_is_one_line(command: Command) -> None:
     run = command("explain", "nothing like it", "--suite", "smoke")
-    line = "error: no cell of suite smoke has 'nothing like it' in its name; --dry-run prints them all\n"
+    line = "error: no cell of suite smoke has 'nothing like it' in its name; --dry-run prints them all, --suite takes another\n"
     assert (run.returncode, run.stdout, run.stderr) == (2, "", line)

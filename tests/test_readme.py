@@ -67,10 +67,11 @@ def test_the_readmes_own_data_runs(command: Callable[..., subprocess.CompletedPr
     (tmp_path / "customers.csv").write_text(CUSTOMERS, encoding="utf-8")
     run = command("--suite", "churn.toml", "--backend", "sklearn", "--results", "here")
     assert run.returncode == 0, run.stderr
-    assert "1 cells: 1 ok" in run.stdout
+    assert "2 cells: 2 ok" in run.stdout
     board = (tmp_path / "here" / "leaderboard.md").read_text(encoding="utf-8")
     assert "(24 households)" in board  # of 120, in one fold of five
     assert "- classes: no (0), yes (1)" in board
+    assert "gateway" in board
     # Without the line that leaves it out, the column that tells the target stops the task.
     (tmp_path / "leaky.toml").write_text(
         (tmp_path / "churn.toml").read_text(encoding="utf-8").replace("drop =", "# drop ="), encoding="utf-8"

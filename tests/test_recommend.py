@@ -272,7 +272,7 @@ def test_the_validation_score_decides(ran: Ran, tmp_path: Path) -> None:
             "error: --bytes: '5 apples' is not a size: write a number and one of B, KB, MB, GB, KiB, MiB, GiB",
         ),
         (("--latency", "fast"), "error: --latency: 'fast' is not a duration: write a number and one of us, µs, ms, s, min, h"),
-        ((), "error: results folder nowhere: no run has written into it yet"),
+        ((), "error: results folder nowhere: no run has written into it yet; another folder: --results DIR"),
     ],
 )
 def test_mistakes_are_one_line(arguments: tuple[str, ...], line: str, command: Command) -> None:
@@ -282,5 +282,6 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], line: str, command: C
 
 def test_an_unknown_task_is_one_line_with_the_nearest(ran: Ran, command: Command) -> None:
     run = command("recommend", "--task", "german-credits", "--results", "results")
-    line = "error: results folder results: no rows of task 'german-credits'; did you mean 'german-credit'?\n"
+    known = "did you mean 'german-credit'?; another folder: --results DIR"
+    line = f"error: results folder results: no rows of task 'german-credits'; {known}\n"
     assert (run.returncode, run.stdout, run.stderr) == (2, "", line)

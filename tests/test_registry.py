@@ -347,7 +347,7 @@ def test_unknown_names_say_the_nearest(install: Install) -> None:
         registry.get("runtime", "onnx-runtime")
     assert registry.compressor("jax", "squeeze") is None
     assert [provider.path for provider in registry.compressors_named("squeeze")] == ["compressor/torch/squeeze"]
-    with pytest.raises(UserError, match=r"^unknown pass 'squeez'; did you mean 'squeeze'\?$"):
+    with pytest.raises(UserError, match=r"^unknown pass 'squeez'; did you mean 'squeeze'\? \(not installed: --plugin FILE.py\)$"):
         registry.compressors_named("squeez")
 
 

@@ -201,6 +201,13 @@ def _grid(entries: Sequence[Entry], runtimes: bool, style: Style) -> Grid:
     )
 
 
+def _share(share: float | None) -> str:
+    """In percent; what is above none is never printed as none."""
+    if share is not None and 0 < share < 0.0005:
+        return "< 0.1 %"
+    return number(None if share is None else share * 100, ".1f") + (" %" if share is not None else "")
+
+
 def _line(entry: Entry, runtimes: bool, compared: bool, style: Style) -> tuple[str, ...]:
     first = entry.rows[0]
     low, high = (entry.interval.low, entry.interval.high) if entry.interval else (None, None)
@@ -211,7 +218,7 @@ def _line(entry: Entry, runtimes: bool, compared: bool, style: Style) -> tuple[s
         bounded(entry.score, low, high, 3),
         *([bounded(*entry.difference, 3, sign="+") if entry.difference else DASH] if compared else []),
         number(entry.mean("val_score"), ".3f"),
-        number(None if flips is None else flips * 100, ".1f") + (" %" if flips is not None else ""),
+        _share(flips),
         number(entry.median("artifact_bytes"), ",.0f"),
         number(entry.median("size_ratio"), ".2f"),
         number(entry.median("macs"), ",.0f"),

@@ -63,7 +63,8 @@ def read_npz(content: bytes, name: str, target: str, unit: str, modality: str) -
                 raise UserError(f"{name}: there is no array {shown(lacking[0])}{nearest(lacking[0], names)}")
             arrays = {one: np.asarray(file[one]) for one in wanted}
     except _BROKEN as error:
-        raise UserError(f"{name}: is no NPZ file of plain arrays: {error}") from None
+        hint = " (texts: save them as array.astype(str))" if "Object arrays" in str(error) else ""
+        raise UserError(f"{name}: is no NPZ file of plain arrays: {error}{hint}") from None
     x = arrays[INPUTS]
     if x.dtype.kind not in "biuf":
         raise UserError(f"{name}: array {shown(INPUTS)} has dtype {x.dtype}: numbers are needed")

@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.tree import DecisionTreeClassifier  # type: ignore[import-untyped]  # scikit-learn has no type hints
 
 from benchmark import UserError
 from benchmark_own._columns import Column, scalars
 from benchmark_own._splits import Rows
-from benchmark_own._words import counted, listed, shown
+from benchmark_own._words import counted, listed, plain, shown
 
 _UNITS = "patient|subject|customer|client|user|person|device|session|recording|site"
 _BELONG = re.compile(rf"(?:^|_)(?:(?:{_UNITS})s?(?:_?(?:id|no|nr|number|name|code))?|id)$")
 """Names of units whose rows belong together, written as ``patient_id``."""
+_NEARLY = 0.95
+_ROWS_OF_A_CLASS = 10  # on average: fewer are told by any column
+_LOOKED_AT = 5000  # training rows: a table can have hundreds of columns
 
 
 def refuse_leaks(frame: pd.DataFrame, y: Rows, classes: Sequence[str], target: str, drop: Sequence[str], name: str) -> None:
@@ -56,6 +60,25 @@ def _tells(values: pd.Series[Any], y: Rows, classes: int) -> int | None:
         if (class_of[found] == labels).all():
             return int(np.flatnonzero(chosen)[0])
     return None
+
+
+def nearly_telling(x: NDArray[np.float32], widths: Mapping[str, int], y: Rows) -> Iterator[str]:
+    """A note of columns each of which alone gives the class of nearly all training rows: they may be known only after the
+    target is. ``x``: float32 (N, D) as encoded, ``widths``: of each column of the file the number of its D, in their order."""
+    step = max(1, len(y) // _LOOKED_AT)
+    x, y = x[::step], y[::step]
+    classes, found, last = np.unique(y), [], 0
+    if len(y) < _ROWS_OF_A_CLASS * len(classes):
+        return
+    for column, width in widths.items():
+        places = slice(last, last := last + width)
+        # Few leaves: with one a value, any column would tell the rows that it has learnt.
+        tree = DecisionTreeClassifier(max_leaf_nodes=2 * len(classes), class_weight="balanced", random_state=0)
+        predicted = tree.fit(x[:, places], y).predict(x[:, places])
+        share = float(np.mean([(predicted[y == one] == one).mean() for one in classes]))
+        found += [f"{plain(column)} {100 * share:.1f} %"] if share >= _NEARLY else []
+    if found:
+        yield f"known before the target? alone it gives the class of most training rows (mean over classes): {listed(found)}"
 
 
 def groups_of_table(frame: pd.DataFrame) -> Rows:

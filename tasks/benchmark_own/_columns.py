@@ -25,6 +25,9 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")  # more digits Python reads as a mist
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+")
 _NOT_FINITE = re.compile(r"[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
 _CODE = re.compile(r"[+-]?0[0-9]")
+_DATE = re.compile(
+    r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}([T ][0-9:.,]+.*)?|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4}( [0-9:.]+)?"
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ def keys(values: Iterable[Any]) -> dict[Any, Any]:
 @dataclass(frozen=True)
 class _Found:
     """What was found of a column. ``values``: float64 or object, empty where ``dropped`` says why. ``missing``: how many cells.
-    ``odd``: cells that are no number in a column of numbers, how many, and the row and text of the first. ``comma``: the decimal
-    point is one; ``thousands``: a number whose point could part thousands."""
+    ``odd``: cells that are no number in a column most of whose cells are, how many, and the row and text of the first. ``comma``:
+    the decimal point is one; ``thousands``: a number whose point could part thousands; ``dates``: most cells look like dates."""
 
     values: NDArray[Any]
     dropped: str = ""
@@ -95,6 +98,7 @@ class _Found:
     digits: bool = False
     comma: bool = False
     thousands: str = ""
+    dates: bool = False
 
     @property
     def example(self) -> str:
@@ -123,14 +127,21 @@ def _notes(found: Mapping[str, _Found]) -> Iterable[str]:
     yield f"{counted(len(kept), 'column')} in use; {used}" if used else "no column in use"
     if missing := [f"{plain(name)} {one.missing:,}" for name, one in kept.items() if one.missing]:
         yield f"missing cells: {listed(missing)}"
-    if odd := [f"{plain(name)} {one.example}" for name, one in kept.items() if one.odd]:
-        yield f"cells that are no number, in columns of numbers, count as missing: {listed(odd)}"
+    odd = {name: one for name, one in kept.items() if one.odd}
+    if numeric := [f"{plain(name)} {one.example}" for name, one in odd.items() if one.values.dtype != object]:
+        yield f"cells that are no number, in columns of numbers, count as missing: {listed(numeric)}"
+    if texts := [f"{plain(name)} {one.example}" for name, one in odd.items() if one.values.dtype == object]:
+        yield f"read as text, each value a category, since too many cells are no number (empty ones would do): {listed(texts)}"
     for names, decided in (
         (
             [name for name, one in kept.items() if one.leading_zeros],
             "text, though values look like whole numbers (leading zeros)",
         ),
         ([name for name, one in kept.items() if one.digits], "text, as the file says, though all values look like numbers"),
+        (
+            [name for name, one in kept.items() if one.dates],
+            "looks like dates; each one is a category, so drop it or make it a number, such as days since the first",
+        ),
         ([name for name, one in kept.items() if one.comma], "numbers, with a comma for the decimal point"),
         (
             [name for name, one in kept.items() if one.thousands and any(other.comma for other in kept.values())],
@@ -179,21 +190,30 @@ def _of_texts(cells: Sequence[str | None] | NDArray[Any], declared: bool, decima
         if comma := _mostly(points, times, present):
             numbers = points
     zeros = any(is_code(one) for one in distinct[present & ~np.isnan(numbers)])
+    odd = present & np.isnan(numbers)
+    first = int(np.flatnonzero(odd[codes])[0]) if odd.any() else 0
+    strange = {"odd": int(times[odd].sum()), "odd_row": first + 1, "odd_text": distinct[codes[first]]}
     if _mostly(numbers, times, present) and not zeros and not declared:
         one = _of_numbers(np.where(np.isfinite(numbers) & present, numbers, np.nan)[codes])
-        odd = present & np.isnan(numbers)
         thousands = "" if comma else next(filter(_THOUSANDS.fullmatch, distinct), "")
         one = dataclasses.replace(one, comma=comma, thousands=thousands)
-        if one.dropped or not odd.any():
-            return one
-        first = int(np.flatnonzero(odd[codes])[0])
-        return dataclasses.replace(one, odd=int(times[odd].sum()), odd_row=first + 1, odd_text=distinct[codes[first]])
+        return one if one.dropped or not odd.any() else dataclasses.replace(one, **strange)
     if times[present].max() == 1 and present.sum() > 1:
         return _Found(np.empty(0), dropped="a text that differs in every row")
     distinct[missing] = None
     values = distinct[codes]
-    digits = not np.isnan(numbers[present]).any()
-    return _Found(values, missing=int(times[missing].sum()), leading_zeros=digits and zeros, digits=digits and not zeros)
+    digits = not odd.any()
+    known = times[present].sum()
+    dates = 2 * times[[bool(_DATE.fullmatch(one or "")) for one in distinct]].sum() > known
+    mixed = odd.any() and not declared and not zeros and 2 * times[odd].sum() < known
+    return _Found(
+        values,
+        missing=int(times[missing].sum()),
+        leading_zeros=digits and zeros,
+        digits=digits and not zeros,
+        dates=bool(dates),
+        **(strange if mixed else {}),
+    )
 
 
 def _numbers(distinct: Iterable[str]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier  # type: ignore[import-untyped] 
 
 from benchmark import Split, TaskData, UserError, read_verified
 from benchmark_own._arrays import INPUTS, Arrays, read_npz, scaled, signal
-from benchmark_own._checks import belonging, groups_of_rows, groups_of_table, refuse_leaks, repeated
+from benchmark_own._checks import belonging, groups_of_rows, groups_of_table, nearly_telling, refuse_leaks, repeated
 from benchmark_own._columns import MISSING, Column, typed
 from benchmark_own._encode import MOST, encode, texts
 from benchmark_own._labels import check_sizes, read_labels, read_units
@@ -111,6 +111,8 @@ class OwnData:
         notes += belonging(others) if not self._unit else []
         notes += repeated(groups_of_table(frame), chosen.y, chosen.parts)
         notes += _encoding(splits, fitted)
+        widths = {**dict.fromkeys(fitted["means"], 1), **{name: len(codes) for name, codes in fitted["categories"].items()}}
+        notes += nearly_telling(encoded[0], widths, chosen.y[chosen.parts["training"]])
         asked = dict.fromkeys(self._drop, "the suite says so")
         preprocessing = {
             **fitted,

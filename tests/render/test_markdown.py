@@ -152,6 +152,10 @@ def test_headers() -> None:
     assert list(only(row())) == HEADERS
 
 
+def test_a_flip_is_never_printed_as_none() -> None:
+    assert [only(row(flips=share))["flips ↓"] for share in (0.0, 0.0004, 0.0006, None)] == ["0.0 %", "< 0.1 %", "0.1 %", "–"]
+
+
 def test_a_line_rounded() -> None:
     assert only(row()) == {
         "back end": "torch",

@@ -228,6 +228,36 @@ def test_a_few_texts_among_numbers_count_as_missing(table: Table) -> None:
     numbers = [v * 7 % 4 for v in range(ROWS)]
     text = table({"a": replaced(numbers, _4="old", _17="very old", _18="old", _19="old")}).load(0)
     assert text.preprocessing["categories"]["a"][:2] == ["0", "1"]
+    note = "read as text, each value a category, since too many cells are no number (empty ones would do): a 4 (row 4: 'old')"
+    assert note in text.notes
+
+
+def test_a_column_of_dates_is_pointed_out(table: Table) -> None:
+    note = "column a: looks like dates; each one is a category, so drop it or make it a number, such as days since the first"
+    for form in ("2024-03-{:02}", "{:02}.03.2024", "3/{}/24", "2024-03-{:02}T10:00:00Z"):
+        assert note in table({"a": [form.format(1 + v % 7) for v in range(ROWS)]}).load(0).notes
+    assert note not in table({"a": [f"10-{1 + v % 7}" for v in range(ROWS)]}).load(0).notes
+
+
+def test_a_column_that_nearly_tells_the_target_is_pointed_out(table: Table) -> None:
+    """A number and a category, each right in 98 of 100 rows: not refused, as a good feature can be so good."""
+    rows = 400
+    y = ["yes" if v % 3 else "no" for v in range(rows)]
+    wrong = [v % 50 == 0 for v in range(rows)]
+    says = [(one == "yes") != odd for one, odd in zip(y, wrong, strict=True)]
+    columns = {
+        "paid": [int(one) + 0.1 * (v % 7) for v, one in enumerate(says)],
+        "told": says,
+        "b": [v * 7 % 11 for v in range(rows)],
+    }
+    (note,) = [one for one in table({**columns, "y": y}).load(0).notes if one.startswith("known before the target?")]
+    alone = "known before the target? alone it gives the class of most training rows (mean over classes): paid 9"
+    assert note.startswith(alone)
+    assert ", told 9" in note
+    assert "b " not in note.partition(": ")[2]
+    weaker = [v % 8 == 0 for v in range(rows)]
+    less = [(one == "yes") != odd for one, odd in zip(y, weaker, strict=True)]
+    assert "known before" not in " ".join(table({"told": less, "b": columns["b"], "y": y}).load(0).notes)
 
 
 @pytest.mark.parametrize(
@@ -899,6 +929,7 @@ def test_what_is_no_npz_file(raw: Raw, arrays: Raw) -> None:
     np.save(lone, np.zeros(3))
     for content in (buffer.getvalue(), lone.getvalue(), b"PK\3\4 and nothing else", b"", buffer.getvalue()[:60]):
         assert fault(raw(content, "x.npz")).startswith("x.npz: is no NPZ file of plain arrays: ")
+    assert fault(raw(buffer.getvalue(), "x.npz")).endswith(" (texts: save them as array.astype(str))")
 
 
 @pytest.mark.parametrize(
