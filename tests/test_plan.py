@@ -189,7 +189,10 @@ def test_data_enters_all_but_preparing_and_the_identity_model(registry: Registry
         ({"architectures": {"linear": ("rigde",)}}, "unknown architecture 'rigde' of linear; did you mean 'ridge'?"),
         ({"training": {"": {"update": 1}}}, "[train]: unknown parameter 'update'; did you mean 'updates'?"),
         ({"training": {"linear": {"l2": -1.0}}}, "[train] of linear: l2: -1.0 is below 0"),
-        ({"recipes": (Recipe((parse_pass("keep-smallest"),)),)}, "unknown pass 'keep-smallest'; did you mean 'keep-largest'? (not installed: --plugin FILE.py)"),
+        (
+            {"recipes": (Recipe((parse_pass("keep-smallest"),)),)},
+            "unknown pass 'keep-smallest'; did you mean 'keep-largest'? (not installed: --plugin FILE.py)",
+        ),
         ({"recipes": (Recipe((parse_pass("keep-largest(share=2)"),)),)}, "pass keep-largest: share: 2 is above 1"),
         (
             {"recipes": (Recipe((parse_pass("int8-static"), parse_pass("keep-largest"))),)},
