@@ -48,7 +48,14 @@ def benchmark_backends() -> list[BackendSpec]:
             name="torch",
             target="benchmark_torch._train:Torch",
             summary="Small networks in PyTorch.",
-            architectures={"image": ("cnn",), "sequence": ("cnn1d",), "tabular": ("mlp",)},
+            architectures={
+                "image": (
+                    *("cnn", "smallnet", "lenet-300-100", "lenet-5"),
+                    *("ds-cnn", "resnet-8", "mobilenet-v2", "squeezenet"),
+                ),
+                "sequence": ("cnn1d", "smallnet", "ds-cnn", "resnet-8"),
+                "tabular": ("mlp", "smallnet", "resmlp"),
+            },
             exports=("onnx",),
             output="logits",
             params=(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),

@@ -1,11 +1,26 @@
-"""The networks, all plain ``nn.Sequential``, so that a pickled one needs nothing but torch to be loaded."""
+"""The networks by name, all ``nn.Sequential``. Those made here are of plain layers only, so that a pickled one needs nothing but
+torch to be loaded; the published ones are made in ``_networks``."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import nn
 
+from benchmark_torch import _networks
+
+_PUBLISHED: dict[str, Callable[[tuple[int, ...], int, _networks.Scaled], nn.Sequential]] = {
+    "smallnet": functools.partial(_networks.perceptron, hidden=(64, 32)),
+    "lenet-300-100": functools.partial(_networks.perceptron, hidden=(300, 100)),
+    "lenet-5": _networks.lenet_5,
+    "ds-cnn": _networks.ds_cnn,
+    "resnet-8": _networks.resnet_8,
+    "mobilenet-v2": _networks.mobilenet_v2,
+    "squeezenet": _networks.squeezenet,
+    "resmlp": _networks.resmlp,
+}
 _HIDDEN = {"cnn": (16, 32, 64), "cnn1d": (32, 48, 64), "mlp": (64, 32)}
 
 
@@ -19,8 +34,11 @@ def build(architecture: str, input_shape: tuple[int, ...], classes: int, width: 
 
     ``cnn``: three convolutions 3x3, images (C, H, W). ``cnn1d``: three of width 5, sequences (C, T). ``mlp``: two hidden
     layers, rows (D,). Convolutions have no bias: the mean that the batch normalisation after them subtracts would cancel it.
-    Weights come from torch's global generator, which the caller seeds. Raises KeyError for other names.
+    Others: see ``_networks``. Weights come from torch's global generator, which the caller seeds. Raises KeyError for unknown
+    names, and NotApplicable for rows that a network cannot take.
     """
+    if architecture in _PUBLISHED:
+        return _PUBLISHED[architecture](input_shape, classes, functools.partial(channels, width=width))
     sizes = [input_shape[0], *(channels(count, width) for count in _HIDDEN[architecture])]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
