@@ -130,7 +130,7 @@ def test_each_broken_plugin_is_named_and_all_others_are_listed(command: Command,
     ours = {words[0] for words in table(alone.stdout)}
     assert set(listed) - ours == {
         *("backend/linear", "compressor/linear/keep-largest", "compressor/linear/only-images"),
-        *("compressor/jax/prune-magnitude", "compressor/torch/prune-magnitude", "runtime/onnx-reference", "task/breast-cancer"),
+        *("compressor/jax/prune-smallest", "compressor/torch/prune-smallest", "runtime/onnx-reference", "task/breast-cancer"),
         *("backend/missing-backend", "compressor/torch/twin", "compressor/torch/twin-a"),
     }
     assert ours <= set(listed)
@@ -233,7 +233,7 @@ def strangers(clean: Callable[..., subprocess.CompletedProcess[str]], tmp_path_f
     for old, new in (
         ('name = "smoke"', 'name = "strangers"\nruntimes = ["onnxruntime", "onnx-reference"]'),
         ('tasks = ["mnist-10k", "nodule-shape", "german-credit", "watch-imu"]', 'tasks = ["breast-cancer"]'),
-        ('passes = ["prune-structured(sparsity=0.5)", "int8-static"]', 'passes = ["prune-magnitude(sparsity=0.8)"]'),
+        ('passes = ["prune-structured(sparsity=0.5)", "int8-static"]', 'passes = ["prune-smallest(sparsity=0.8)"]'),
     ):
         assert text.count(old) == 1
         text = text.replace(old, new)
@@ -256,12 +256,12 @@ def by_cell(strangers: Path) -> dict[tuple[str, str, str], Row]:
 
 @share_a_run
 def test_strangers_rows_stand_beside_ours(by_cell: dict[tuple[str, str, str], Row]) -> None:
-    skipped = ("skipped", "no such pass for sklearn: prune-magnitude")
+    skipped = ("skipped", "no such pass for sklearn: prune-smallest")
     for (backend, recipe, _), row in by_cell.items():
-        expected = skipped if (backend, recipe) == ("sklearn", "prune-magnitude") else ("ok", "")
+        expected = skipped if (backend, recipe) == ("sklearn", "prune-smallest") else ("ok", "")
         assert (row["outcome"], row["reason"]) == expected
         assert row["task"] == "breast-cancer"
-    versions = json.loads(by_cell["jax", "prune-magnitude", "onnx-reference"]["versions"])
+    versions = json.loads(by_cell["jax", "prune-smallest", "onnx-reference"]["versions"])
     strange = {name: version for name, version in versions.items() if name.startswith("pocketbench-")}
     assert strange == {f"pocketbench-{name}": "1.0" for name in ("breast-cancer", "magnitude-jax", "onnx-reference")}
 
@@ -269,7 +269,7 @@ def test_strangers_rows_stand_beside_ours(by_cell: dict[tuple[str, str, str], Ro
 @share_a_run
 @pytest.mark.parametrize(
     ("backend", "recipe"),
-    [(backend, recipe) for backend in ("torch", "jax") for recipe in ("reference", "prune-magnitude")]
+    [(backend, recipe) for backend in ("torch", "jax") for recipe in ("reference", "prune-smallest")]
     + [("sklearn", "reference")],
 )
 def test_two_runtimes_agree(by_cell: dict[tuple[str, str, str], Row], backend: str, recipe: str) -> None:
@@ -296,7 +296,7 @@ def weights(results: Path, row: Row) -> Weights:
 def test_magnitude_pruning(strangers: Path, by_cell: dict[tuple[str, str, str], Row], backend: str) -> None:
     """Cases C-01, C-02, C-07 and M-13: what is pruned stays exactly zero while the rest is trained on, zeros take as many bytes
     and MACs, and the sparsity stands nowhere but among the claims; time is measured."""
-    whole, pruned = (by_cell[backend, recipe, "onnxruntime"] for recipe in ("reference", "prune-magnitude"))
+    whole, pruned = (by_cell[backend, recipe, "onnxruntime"] for recipe in ("reference", "prune-smallest"))
     before, after = weights(strangers, whole), weights(strangers, pruned)
     sizes = [30 * 64, 64 * 32, 32 * 2]
     assert sorted(array.size for array in before.values()) == sorted(sizes)
@@ -318,5 +318,5 @@ def test_magnitude_pruning(strangers: Path, by_cell: dict[tuple[str, str, str], 
     assert (whole["updates"], pruned["updates"]) == ("10", "15")
 
     claim = {"matched": 3, "changed": 3, "claims": {"sparsity": removed / sum(sizes)}}
-    assert json.loads(pruned["claims"]) == {"prune-magnitude": claim}
+    assert json.loads(pruned["claims"]) == {"prune-smallest": claim}
     assert {name for name, value in pruned.items() if "sparsity" in name + value} == {"recipe", "claims"}

@@ -109,4 +109,19 @@ def benchmark_compressors() -> list[CompressorSpec]:
             requires={**_REQUIRES, "torch_pruning": "torch-pruning"},
             extra="torch",
         ),
+        CompressorSpec(
+            name="prune-magnitude",
+            target="benchmark_torch._magnitude:PruneMagnitude",
+            summary="The weights of smallest magnitude set to zero, at once or step by step, the others fine-tuned.",
+            stage="model",
+            backend="torch",
+            params=(
+                Param("sparsity", 0.9, low=0.0, high=0.999),
+                Param("scope", "global", choices=("global", "layer")),
+                Param("schedule", "one-shot", choices=("one-shot", "cubic")),
+                _FINETUNE,
+            ),
+            requires=_REQUIRES,
+            extra="torch",
+        ),
     ]

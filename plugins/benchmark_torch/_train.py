@@ -65,7 +65,9 @@ def fit(
     AdamW (Loshchilov and Hutter, arXiv 1711.05101), a linear warm-up of 5 % of the updates, then a cosine to zero. About 20
     times ``context.score`` judges the validation rows; the best state is what ``model`` ends with. Training ends sooner
     after 10 scorings in a row without a better one (``early``), or when ``context.remaining()`` runs out (``deadline``).
-    Equal contexts give bit-equal models, unless a deadline struck.
+    Equal contexts give bit-equal models, unless a deadline struck. What is exactly zero in a weight matrix when training begins
+    stays so after every update, momentum and weight decay or not: a pruned network stays pruned, whatever pass comes next.
+    A matrix of nothing but zeros is taken for one that is yet to learn.
 
     ``loss(model, x, y)`` -> float32 (): the mean loss of a batch, instead of cross-entropy; x is float32 in the task's layout,
     y int64 (N,), ``model`` is in training mode. ``after_step(model)`` may change weights in place after each update (to keep
@@ -76,13 +78,14 @@ def fit(
     # Filling new memory finds bugs in torch itself and takes a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # its stub lacks this name
     torch.manual_seed(context.seed)  # of layers that draw, such as dropout
-    updates = max(1, round(share * int(context.training["updates"])))
+    updates = planned(context, share)
     # In memory: a data loader spends more time on a batch of this size than the network does.
     x, y = torch.tensor(np.asarray(context.train.x)), torch.tensor(np.asarray(context.train.y))
     hard = cross_entropy(context.task.class_weight)
     loss = loss or (lambda model, x, y: hard(model(x), y))
     # Channels last: an update of a two-dimensional network takes about a quarter less time, and no other one changes.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+    pruned = _zeros(model)
     # Fused: an update of a small perceptron takes a third less time.
     optimizer = torch.optim.AdamW(model.parameters(), lr=float(context.training["lr"]), weight_decay=_WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _rate(done, updates))
@@ -95,6 +98,8 @@ def fit(
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         schedule.step()
+        for weight, zero in pruned:
+            weight.masked_fill_(zero, 0)
         if after_step is not None:
             after_step(model)
         losses.append(value.item())
@@ -114,6 +119,18 @@ def fit(
     model.eval()
     stopped_by = "updates" if done == updates else "early" if since_best == _PATIENCE else "deadline"
     context.trained(updates=done, stopped_by=stopped_by)
+
+
+def _zeros(model: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The matrices of ``model`` that are partly zero, and where; they share memory with it until its layout changes."""
+    matrices = [weight.detach() for weight in model.parameters() if weight.ndim > 1]
+    found = [(weight, weight == 0) for weight in matrices]
+    return [(weight, zero) for weight, zero in found if zero.any() and not zero.all()]
+
+
+def planned(context: Context, share: float) -> int:
+    """The updates that :func:`fit` runs for ``share`` unless it stops early: at least one."""
+    return max(1, round(share * int(context.training["updates"])))
 
 
 def predict(model: nn.Module, x: Floats) -> Floats:

@@ -6,8 +6,8 @@ from benchmark import CompressorSpec, Context, Param, hookimpl
 @hookimpl
 def benchmark_compressors() -> list[CompressorSpec]:
     spec = CompressorSpec(
-        name="prune-magnitude",
-        target="pocketbench_magnitude_jax:PruneMagnitude",
+        name="prune-smallest",
+        target="pocketbench_magnitude_jax:PruneSmallest",
         summary="The smallest weights of each layer set to zero, the others fine-tuned.",
         stage="model",
         backend="jax",
@@ -17,7 +17,7 @@ def benchmark_compressors() -> list[CompressorSpec]:
     return [spec]
 
 
-class PruneMagnitude:
+class PruneSmallest:
     def compress(self, context: Context) -> None:
         import jax  # here, since the host process imports this module too
         from benchmark_jax import fit, load, save
