@@ -368,19 +368,20 @@ class _Branch:
         artifact = self._export(checkpoint, format_, names)
         compared: list[Compared] = []
         for call, provider in model:
-            inspected = self._inspect(artifact, names)
+            inspected = self._inspect(artifact, format_, runtime, names)
             names = [*names, str(call)]
             checkpoint = self._pass(call, provider, names, {"input": checkpoint}, train)
             artifact = self._export(checkpoint, format_, names)
             chain.append((call.name, checkpoint))
-            compared.append(Compared(call.name, checkpoint, inspected, self._inspect(artifact, names)))
+            compared.append(Compared(call.name, checkpoint, inspected, self._inspect(artifact, format_, runtime, names)))
         chain.append(("export", artifact))
+        made = format_
         for call, provider in artifact_passes:
-            before, inspected = artifact, self._inspect(artifact, names)
-            names = [*names, str(call)]
+            before, inspected = artifact, self._inspect(artifact, made, runtime, names)
+            names, made = [*names, str(call)], cast(CompressorSpec, provider.spec).produces or made
             artifact = self._pass(call, provider, names, {"input": before}, reference)
             chain.append((call.name, artifact))
-            compared.append(Compared(call.name, artifact, inspected, self._inspect(artifact, names)))
+            compared.append(Compared(call.name, artifact, inspected, self._inspect(artifact, made, runtime, names)))
         taught = [cast(CompressorSpec, provider.spec).stage for _, provider in passes if _taught(provider)]
         teachers = [("reference: train", train)] if taught else []
         teachers += [("reference: export", reference)] if "artifact" in taught else []
@@ -397,7 +398,7 @@ class _Branch:
             teachers=tuple(one for one in teachers if one[1] not in dict(chain).values()),
             compared=tuple(compared),
             anchors=(("reference: train", train), ("reference: export", reference), ("identity model", identity)),
-            inspect=self._inspect(artifact, names),
+            inspect=self._inspect(artifact, made, runtime, names),
             evaluate=self._evaluate(artifact, runtime, names),
             latency=tuple(
                 self._measured(
@@ -411,7 +412,7 @@ class _Branch:
             ),
             memory=self._memory(artifact, runtime, self._label(names, f"memory on {runtime.spec.name}")),
             floor_memory=self._memory(identity, runtime, f"{runtime.spec.name}: memory of its identity model"),
-            reference_inspect=self._inspect(reference, []),
+            reference_inspect=self._inspect(reference, format_, runtime, []),
             reference_evaluate=self._evaluate(reference, runtime, []) if comparable else "",
         )
 
@@ -488,11 +489,13 @@ class _Branch:
             stage=spec.stage,
         )
 
-    def _inspect(self, artifact: str, names: list[str]) -> str:
+    def _inspect(self, artifact: str, format_: str, runtime: Provider, names: list[str]) -> str:
+        """The host reads ONNX itself; what other formats hold, only the runtime that decodes them can say."""
+        decodes = format_ != "onnx" and format_ in cast(RuntimeSpec, runtime.spec).formats
         return self.planner.add(
             "inspect",
             self._label(names, "inspect the artifact"),
-            None,
+            runtime if decodes else None,
             inputs={"artifact": artifact},
             ingredients={"artifact": artifact, "measure": self.planner.machine.measure_digest},
         )

@@ -168,7 +168,7 @@ _FACTS = {
 def _facts(kind: str, told: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that a step of this kind has. Raises ValueError where one is not what it must be."""
     if kind == "inspect":
-        return dict(told)  # no code of a stranger runs there
+        return dict(told)  # of strangers' code only a runtime's runs there, which is trusted
     one = _FACTS[kind]
     known = {**one.needed, **one.together, **one.optional}
     facts = {name: value for name, value in told.items() if name in known}

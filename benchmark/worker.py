@@ -217,6 +217,11 @@ def _inspect(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
 
     artifact = Path(step["inputs"]["artifact"])
     facts = graph.facts(artifact)
+    if step["target"] and hasattr(code := _code(step["target"]), "onnx"):  # the format is one that this runtime decodes
+        _leave_checkout()
+        with tempfile.TemporaryDirectory() as decoded:
+            (Path(decoded) / "model.onnx").write_bytes(code.onnx(artifact))
+            facts = graph.facts(Path(decoded))
     return {
         "bytes": size.artifact_bytes(artifact),
         "deflate_bytes": size.deflate_bytes(artifact),

@@ -90,6 +90,9 @@ def test_list_is_0_when_all_is_well() -> None:
     run = python(LISTED.format(names=["onnx", "credit", "mnist"]))
     assert (run.returncode, run.stderr) == (0, "")
     assert [line.split()[0] for line in run.stdout.splitlines()] == [
+        "compressor/cluster",
+        "compressor/fp16",
+        "compressor/int8-dynamic",
         "compressor/int8-static",
         "runtime/onnxruntime",
         "task/german-credit",

@@ -1,7 +1,9 @@
-"""ONNX: its runtime, static int8 quantization of any back end's ONNX file, and two functions for back ends that write one.
+"""ONNX: its runtime, passes for any back end's ONNX file, and functions for back ends and runtimes.
 
-Both take and return an ``onnx.ModelProto``: ``fold`` computes what is constant, ``strip`` (which ``fold`` ends with) drops
-what no output depends on. A back end exports with ``onnx.save(fold(model), context.output / "model.onnx")``.
+``fold`` and ``strip`` take and return an ``onnx.ModelProto``: ``fold`` computes what is constant, ``strip`` (which ``fold`` ends
+with) drops what no output depends on. A back end exports with ``onnx.save(fold(model), context.output / "model.onnx")``. A
+runtime for a format that becomes ONNX while loading makes its ``Predictor`` by ``predictor(model, threads)``; ``OnnxRuntime`` is
+the runtime for files.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from benchmark import CompressorSpec, Param, RuntimeSpec, hookimpl
 
 if TYPE_CHECKING:
     from benchmark_onnx._graph import fold, strip
+    from benchmark_onnx._runtime import OnnxRuntime, predictor
 
-__all__ = ["fold", "strip"]
+__all__ = ["OnnxRuntime", "fold", "predictor", "strip"]
+
+_HOME = {"OnnxRuntime": "_runtime", "fold": "_graph", "predictor": "_runtime", "strip": "_graph"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module("benchmark_onnx._graph"), name)
+    if name in _HOME:
+        return getattr(importlib.import_module(f"benchmark_onnx.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -37,13 +42,35 @@ def benchmark_runtimes() -> Iterable[RuntimeSpec]:
 
 @hookimpl
 def benchmark_compressors() -> Iterable[CompressorSpec]:
-    yield CompressorSpec(
-        name="int8-static",
-        target="benchmark_onnx._int8:Int8Static",
-        summary="Weights and activations as int8, ranges from training rows (ONNX Runtime's static quantization, QDQ).",
+    yield _pass(
+        "int8-static",
+        "benchmark_onnx._int8:Int8Static",
+        "Weights and activations as int8, ranges from training rows (ONNX Runtime's static quantization, QDQ).",
+        Param("calibration_rows", 256, low=1),
+        Param("calibration", "minmax", choices=("minmax", "entropy", "percentile")),
+    )
+    yield _pass(
+        "int8-dynamic",
+        "benchmark_onnx._int8:Int8Dynamic",
+        "Weights of matrix products as int8, their inputs rounded at each call (ONNX Runtime's dynamic quantization).",
+    )
+    yield _pass("fp16", "benchmark_onnx._weights:Float16", "Weights stored as float16, computed with as float32.")
+    yield _pass(
+        "cluster",
+        "benchmark_onnx._weights:Cluster",
+        "The weights of each layer rounded to 2 ** bits values (k-means), of which `pack` can make a smaller file.",
+        Param("bits", 4, low=1, high=8),
+    )
+
+
+def _pass(name: str, target: str, summary: str, *params: Param) -> CompressorSpec:
+    return CompressorSpec(
+        name=name,
+        target=target,
+        summary=summary,
         stage="artifact",
         accepts=("onnx",),
         produces="onnx",
-        params=(Param("calibration_rows", 256, low=1),),
-        requires={"onnx": "onnx", "onnxruntime": "onnxruntime", "numpy": "numpy"},
+        params=params,
+        requires={"onnx": "onnx", "onnxruntime": "onnxruntime", "numpy": "numpy", "sklearn": "scikit-learn"},
     )

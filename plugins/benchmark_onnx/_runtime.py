@@ -17,19 +17,9 @@ class OnnxRuntime:
     """Runs the one ``.onnx`` file of an artifact."""
 
     def load(self, folder: Path, threads: int) -> Predictor:
-        """Loads the artifact with all graph optimisations, to run on at most ``threads`` threads, the caller's included.
-
-        Waiting threads sleep instead of spinning, so that busy threads are working ones. The CPU arena is off: it grows in
-        steps that would hide what a small model needs.
-        """
+        """Loads the artifact as :func:`predictor` does."""
         (path,) = folder.glob("*.onnx")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = threads
-        options.enable_cpu_mem_arena = False
-        options.log_severity_level = 3  # errors only
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return _Predictor(onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]))
+        return predictor(path, threads)
 
     def identity(self, folder: Path, input_shape: tuple[int, ...]) -> None:
         """Writes the floor: a model of one ``Identity`` operator, whose ``predict`` returns its input, float32 (N, ...).
@@ -41,6 +31,22 @@ class OnnxRuntime:
         header = '<ir_version: 8, opset_import: ["": 17]>'
         model = onnx.parser.parse_model(f"{header} model ({tensor} input) => ({tensor} output) {{ output = Identity(input) }}")
         onnx.save(model, folder / "model.onnx")
+
+
+def predictor(model: Path | bytes, threads: int) -> Predictor:
+    """A loaded ``model``, the path of an ONNX file or its bytes, with all graph optimisations, to run on at most ``threads``
+    threads, the caller's included.
+
+    Waiting threads sleep instead of spinning, so that busy threads are working ones. The CPU arena is off: it grows in steps
+    that would hide what a small model needs.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = threads
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3  # errors only
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return _Predictor(onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
 
 
 class _Predictor:

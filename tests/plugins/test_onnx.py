@@ -14,7 +14,7 @@ import benchmark_onnx
 import numpy as np
 import onnx
 import pytest
-from benchmark_onnx._int8 import Int8Static
+from benchmark_onnx._int8 import Int8Dynamic, Int8Static
 from benchmark_onnx._runtime import OnnxRuntime
 from benchmark_sklearn._train import Sklearn
 from numpy.typing import NDArray
@@ -315,12 +315,13 @@ def compress(make_context: MakeContext, tmp_path: Path) -> Callable[..., tuple[o
     """Runs the pass on a model: the result and what the pass reported."""
 
     def compress(
-        model: onnx.ModelProto, rows: int = 256, seed: int = 0, **changes: Any
+        model: onnx.ModelProto, rows: int = 256, seed: int = 0, calibration: str = "minmax", **changes: Any
     ) -> tuple[onnx.ModelProto, dict[str, Any]]:
         folder = tmp_path / "fp32"
         folder.mkdir(exist_ok=True)
         onnx.save(model, folder / "model.onnx")
-        context, journal = make_context("mnist-10k", "cnn", params={"calibration_rows": rows}, input=folder, seed=seed)
+        params = {"calibration_rows": rows, "calibration": calibration}
+        context, journal = make_context("mnist-10k", "cnn", params=params, input=folder, seed=seed)
         Int8Static().compress(dataclasses.replace(context, **changes))
         assert [path.name for path in context.output.iterdir()] == ["model.onnx"]
         return onnx.load(context.output / "model.onnx"), journal.layers
@@ -426,7 +427,11 @@ def test_int8_on_a_logistic_export(make_context: MakeContext) -> None:
     exported, _ = make_context("german-credit", "logistic", output_kind="probabilities", input=trained.output)
     Sklearn().export(exported, "onnx")
     context, journal = make_context(
-        "german-credit", "logistic", output_kind="probabilities", input=exported.output, params={"calibration_rows": 256}
+        "german-credit",
+        "logistic",
+        output_kind="probabilities",
+        input=exported.output,
+        params={"calibration_rows": 256, "calibration": "minmax"},
     )
     Int8Static().compress(context)
     assert (journal.layers["matched"], journal.layers["changed"]) == (1, 1)
@@ -448,3 +453,75 @@ def test_int8_is_refused_where_there_is_nothing_to_do(mlp: onnx.ModelProto, comp
     )
     with pytest.raises(NotApplicable, match="no Conv, Gemm or MatMul with a float weight"):
         compress(plain)
+
+
+def test_calibration_by_histogram_cuts_outliers(
+    mlp: onnx.ModelProto, compress: Compress, digits: Digits, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One pixel of one row is a hundred times as bright as any: with its range the others get two or three steps."""
+    x = digits[0].x[:256].copy()
+    x[0, 0, 0, 0] = 100
+    spoilt = Split(x=x, y=digits[0].y[:256], units=digits[0].units[:256])
+    rows = digits[1].x[:500]
+    before = run(mlp, rows, tmp_path)
+    error, scales = {}, {}
+    for name in ("minmax", "entropy", "percentile"):
+        quantized, report = compress(mlp, calibration=name, train=spoilt)
+        assert report["changed"] == 2
+        error[name] = np.abs(run(quantized, rows, tmp_path) - before).mean()
+        first = next(node for node in quantized.graph.node if node.op_type == "QuantizeLinear")
+        scales[name] = next(
+            float(numpy_helper.to_array(one)) for one in quantized.graph.initializer if one.name == first.input[1]
+        )
+    assert scales["minmax"] == pytest.approx(100 / 255)
+    assert scales["percentile"] < 2 / 255
+    assert scales["entropy"] < scales["minmax"] / 4
+    assert error["percentile"] < error["minmax"] / 2
+    assert error["entropy"] < error["minmax"]
+    assert capfd.readouterr().out == ""
+
+
+# int8-dynamic
+
+
+def dynamic(model: onnx.ModelProto, make_context: MakeContext, tmp_path: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    folder = tmp_path / "fp32"
+    folder.mkdir(exist_ok=True)
+    onnx.save(model, folder / "model.onnx")
+    context, journal = make_context("mnist-10k", "cnn", input=folder)
+    Int8Dynamic().compress(context)
+    return onnx.load(context.output / "model.onnx"), journal.layers
+
+
+def test_dynamic_quantizes_products_and_leaves_convolutions(
+    conv_net: onnx.ModelProto, make_context: MakeContext, digits: Digits, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quantized, report = dynamic(conv_net, make_context, tmp_path)
+    assert report == {"matched": 1, "changed": 1}
+    kinds = [node.op_type for node in quantized.graph.node]
+    assert (kinds.count("Conv"), kinds.count("DynamicQuantizeLinear"), kinds.count("MatMulInteger")) == (2, 1, 1)
+    (weight,) = (array for array in arrays(quantized) if array.dtype == np.int8 and array.ndim > 1)
+    assert weight.size == 588 * 10
+    assert np.abs(weight.astype(int)).max() <= 64  # of 7 bits, as in int8-static
+    x, y = digits[1].x, digits[1].y
+    accuracy = [np.mean(run(model, x, tmp_path).argmax(1) == y) for model in (conv_net, quantized)]
+    assert accuracy[0] > 0.9
+    assert abs(accuracy[1] - accuracy[0]) < 0.01
+    assert not caplog.records
+    onnx.checker.check_model(quantized, full_check=True)
+
+
+def test_dynamic_is_refused_where_there_is_nothing_to_do(
+    mlp: onnx.ModelProto, make_context: MakeContext, compress: Compress, tmp_path: Path
+) -> None:
+    quantized, report = dynamic(mlp, make_context, tmp_path)
+    assert report == {"matched": 2, "changed": 2}
+    assert quantized.ByteSize() < 0.3 * mlp.ByteSize()
+    with pytest.raises(NotApplicable, match="quantized already"):
+        dynamic(quantized, make_context, tmp_path)
+    with pytest.raises(NotApplicable, match="quantized already"):
+        compress(quantized)
+    nodes, weights = conv_body()
+    body = model_of([*nodes, helper.make_node("Identity", ["features"], ["output"])], weights, outputs=("N", 588))
+    with pytest.raises(NotApplicable, match="no Gemm or MatMul with a float weight"):
+        dynamic(body, make_context, tmp_path)
