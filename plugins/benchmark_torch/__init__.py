@@ -58,7 +58,10 @@ def benchmark_backends() -> list[BackendSpec]:
             },
             exports=("onnx",),
             output="logits",
-            params=(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
+            params=(
+                *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
+                Param("shift", 0, low=0, high=8),
+            ),
             requires=_REQUIRES,
             extra="torch",
         )

@@ -62,7 +62,8 @@ def fit(
 ) -> None:
     """Trains ``model`` in place on ``context.train`` for ``share`` of ``context.training["updates"]`` updates, at least one.
 
-    AdamW (Loshchilov and Hutter, arXiv 1711.05101), a linear warm-up of 5 % of the updates, then a cosine to zero. About 20
+    AdamW (Loshchilov and Hutter, arXiv 1711.05101), a linear warm-up of 5 % of the updates, then a cosine to zero. Each time a
+    row is drawn it is moved by up to ``context.training["shift"]`` pixels or time steps (:func:`shifted`). About 20
     times ``context.score`` judges the validation rows; the best state is what ``model`` ends with. Training ends sooner
     after 10 scorings in a row without a better one (``early``), or when ``context.remaining()`` runs out (``deadline``).
     Equal contexts give bit-equal models, unless a deadline struck. What is exactly zero in a weight matrix when training begins
@@ -81,6 +82,7 @@ def fit(
     updates = planned(context, share)
     # In memory: a data loader spends more time on a batch of this size than the network does.
     x, y = torch.tensor(np.asarray(context.train.x)), torch.tensor(np.asarray(context.train.y))
+    most, generator = int(context.training.get("shift", 0)), torch.Generator().manual_seed(context.seed)
     hard = cross_entropy(context.task.class_weight)
     loss = loss or (lambda model, x, y: hard(model(x), y))
     # Channels last: an update of a two-dimensional network takes about a quarter less time, and no other one changes.
@@ -94,7 +96,7 @@ def fit(
     for done, rows in zip(range(1, updates + 1), _batches(len(y), int(context.training["batch"]), context.seed), strict=False):
         model.train()
         optimizer.zero_grad()
-        value = loss(model, x[rows], y[rows])
+        value = loss(model, shifted(x[rows], most, generator), y[rows])
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         schedule.step()
@@ -119,6 +121,19 @@ def fit(
     model.eval()
     stopped_by = "updates" if done == updates else "early" if since_best == _PATIENCE else "deadline"
     context.trained(updates=done, stopped_by=stopped_by)
+
+
+def shifted(x: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
+    """Rows float32 (N, C, H, W) or (N, C, T), each moved by a number of places from -``most`` to ``most`` along each axis but the
+    channels', zeros where nothing comes from. Rows of tables (N, D), and all for ``most`` = 0, are returned as they are."""
+    if not most:
+        return x
+    for axis in range(2, x.ndim):
+        along = [-1 if i == axis else 1 for i in range(x.ndim)]
+        padded = nn.functional.pad(x.transpose(axis, -1), (most, most)).transpose(axis, -1)
+        starts = torch.randint(2 * most + 1, (len(x), *[1] * (x.ndim - 1)), generator=generator)
+        x = torch.take_along_dim(padded, starts + torch.arange(x.shape[axis]).view(along), axis)
+    return x
 
 
 def _zeros(model: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:

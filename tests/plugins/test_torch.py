@@ -19,7 +19,7 @@ import torch
 from benchmark_torch._controls import Longer, Narrow
 from benchmark_torch._distil import Distil, distillation
 from benchmark_torch._models import build
-from benchmark_torch._train import Torch, cross_entropy, fresh
+from benchmark_torch._train import Torch, cross_entropy, fresh, shifted
 from numpy.typing import NDArray
 from torch import nn
 
@@ -372,3 +372,36 @@ class Constant(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.outputs
+
+
+def test_rows_are_moved_each_by_its_own_steps_and_nothing_wraps_around() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.zeros(400, 2, 9, 7)
+    x[:, 0, 4, 3], x[:, 1, 0, 3] = 1, 2  # the middle of one channel, and the edge of the other
+    moved = shifted(x, 2, generator)
+    places = moved[:, 0].nonzero()
+    assert places.shape == (400, 3)  # none is lost
+    steps = {(int(row) - 4, int(column) - 3) for _, row, column in places}
+    assert steps == set(itertools.product(range(-2, 3), repeat=2))
+    down = places[:, 1] - 4
+    edge = moved[:, 1]
+    assert torch.equal(edge.sum(dim=(1, 2)) == 2, down >= 0)  # channels move together; what leaves does not come back
+    assert torch.equal(shifted(x, 2, torch.Generator().manual_seed(0)), moved)
+    ramp = torch.arange(1.0, 6.0).expand(50, 1, 5)
+    rows = {tuple(row) for row in shifted(ramp, 1, generator)[:, 0].tolist()}
+    assert rows == {(1, 2, 3, 4, 5), (2, 3, 4, 5, 0), (0, 1, 2, 3, 4)}
+    table = torch.ones(3, 4)
+    assert shifted(table, 3, generator) is table
+    assert shifted(x, 0, generator) is x
+
+
+def test_shift_enters_training(make_context: MakeContext) -> None:
+    models = []
+    for shift in (0, 0, 1, 1):
+        context, _ = make_context("nodule-shape", "cnn", training={**TRAINING, "shift": shift})
+        model = fresh(context)
+        benchmark_torch.fit(model, context)
+        models.append(arrays(model))
+    assert equal(models[0], models[1])
+    assert equal(models[2], models[3])
+    assert not equal(models[0], models[2])
