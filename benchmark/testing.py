@@ -1,0 +1,509 @@
+"""The conformance kit: what every back end and pass has to keep to, checked by a plain test in the plugin's own package::
+
+    from benchmark.testing import check_compressor
+
+    def test_it_keeps_the_rules() -> None:
+        check_compressor("prune-smallest", backend="torch")
+
+The plugin is planned like a cell of a suite, and the worker runs its steps in fresh processes, as in a run, though with no
+sandbox, so that what it should not do can be seen. A rule that is broken is one line: the plugin, the rule, what was seen.
+
+| rule | what it asks for |
+|---|---|
+| runs | every step ends well, the artifact can be loaded, and its outputs are finite and of the right shape |
+| same bytes | two processes with the same seed make the same artifact, to the bit |
+| seed | another seed makes another one, where there is training |
+| inputs | data, input and reference are left as they were |
+| reload | elsewhere on the disk and in another process the checkpoint gives the same artifact, and the artifact the same outputs |
+| threads | no more are busy than ``context.threads`` |
+| rows | a row's output depends on that row alone, and is the same each time: evaluation mode |
+| parameters | each runs with its lowest and highest value and all its choices, or says NotApplicable |
+| unknown parameter | it is refused by a line that names it |
+| layers | a pass on a checkpoint or artifact reports ``matched`` and ``changed``, and changes no more than it matched |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from benchmark import data, limits
+from benchmark.budget import BuildLimits
+from benchmark.data import Prepared
+from benchmark.errors import UserError
+from benchmark.limits import observe
+from benchmark.measure import outputs, quality, size
+from benchmark.plan import Cell, Machine, Plan, Step, plan, plan_preparation
+from benchmark.registry import Provider, Registry, discover, files_digest
+from benchmark.specs import BackendSpec, CompressorSpec, Param, Scalar
+from benchmark.step_report import FILE, read_report
+from benchmark.suite import PassCall, Recipe, Suite
+
+__all__ = ["TASK", "check_backend", "check_compressor", "findings"]
+
+TASK = "german-credit"
+"""The task of checks that name none: it needs no network, and its rows are short."""
+_UPDATES = 10  # of a training: what is checked shows after one
+_ROWS = {"train": 256, "validation": 128}
+_BUILD = BuildLimits(memory=4 * 1024**3)  # one process runs what in a run many would
+_LOOK = 0.02  # seconds between looks at busy threads
+_LOOKS = 10  # fewer say nothing
+_SLACK = 0.5  # threads
+_UNKNOWN = "no_such_parameter"
+
+
+def check_backend(name: str, *, architecture: str = "", task: str = TASK, draws: bool = True, files: Sequence[Path] = ()) -> None:
+    """Raises AssertionError, a line for each rule that back end ``name`` breaks. ``architecture``: by default the first for the
+    task's modality. ``draws``: False for a training that draws nothing, so that the seed cannot matter. ``files``: plugins
+    that are single files, not installed."""
+    _judge(_examine(name, [], itself=True, architecture=architecture, task=task, draws=draws, files=files))
+
+
+def check_compressor(
+    name: str, *, backend: str, architecture: str = "", task: str = TASK, draws: bool = True, files: Sequence[Path] = ()
+) -> None:
+    """Raises AssertionError, a line for each rule that pass ``name`` breaks on models of ``backend``. Others as for
+    :func:`check_backend`."""
+    _judge(_examine(backend, [name], itself=False, architecture=architecture, task=task, draws=draws, files=files))
+
+
+def findings(
+    backend: str,
+    names: Iterable[str],
+    *,
+    architecture: str = "",
+    task: str = TASK,
+    draws: bool = True,
+    files: Sequence[Path] = (),
+) -> dict[str, list[str]]:
+    """The rules that a back end and the passes ``names`` break, by plugin (``kind/backend/name``): all checked together, which
+    takes a fraction of the time."""
+    return _examine(backend, names, itself=True, architecture=architecture, task=task, draws=draws, files=files)
+
+
+def _judge(found: Mapping[str, list[str]]) -> None:
+    lines = [line for group in found.values() for line in group]
+    if lines:
+        raise AssertionError("\n".join(lines))
+
+
+@dataclass(eq=False)
+class _Try:
+    """One run of a step. ``inputs``: role -> a folder, or the try whose output it is. ``changed``: roles whose folder was not
+    afterwards what it was before. ``busy``: for each look, how many threads were busy."""
+
+    step: Step
+    inputs: Mapping[str, Path | _Try]
+    folder: Path = Path()
+    outcome: str = ""
+    reason: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+    busy: list[int] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome == "ok"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output"
+
+    def arrays(self) -> dict[str, Any]:
+        """The outputs of an evaluation, by split."""
+        with np.load(self.folder / "arrays.npz", allow_pickle=False) as stored:
+            return dict(stored)
+
+
+@dataclass
+class _Lab:
+    """Runs tries in processes of the worker. Each gets copies of what it reads."""
+
+    root: Path
+    plugin_files: Mapping[str, str]
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def run(self, tries: Iterable[_Try]) -> None:
+        """Runs them in one process, and in another one what comes after a try that did not end well and does not need it. When
+        they have ended their folders are moved, so that nothing works only where it was made."""
+        waiting = list(tries)
+        while waiting:
+            job = list[_Try]()
+            for one in waiting:
+                needed = [source for source in one.inputs.values() if isinstance(source, _Try)]
+                if all(source.ok or source in job for source in needed):
+                    job.append(one)
+                else:
+                    one.outcome, one.reason = "blocked", "what it needs did not end well"
+            if job:
+                self._job(job)
+            waiting = [one for one in job if not one.outcome]
+
+    def _job(self, job: Sequence[_Try]) -> None:
+        number = next(self.numbers)
+        before, steps, started = dict[_Try, dict[str, str]](), list[dict[str, Any]](), time.monotonic()
+        for position, one in enumerate(job):
+            one.folder = self.root / f"{number}-{position}"
+            one.output.mkdir(parents=True)
+            paths = {}
+            for role, source in one.inputs.items():
+                if isinstance(source, _Try) and source in job:
+                    paths[role] = source.output
+                else:
+                    origin = source.output if isinstance(source, _Try) else source
+                    paths[role] = Path(shutil.copytree(origin, one.folder / "given" / role))
+            before[one] = {role: _digest(path) for role, path in paths.items() if one.folder in path.parents}
+            steps.append(_described(one, paths))
+        description = {
+            "host": os.getpid(),
+            "file_bytes": _BUILD.file_bytes,
+            "data_bytes": None,
+            "sandbox": None,
+            "plugin_files": dict(self.plugin_files),
+            "started": started,
+            "steps": steps,
+        }
+        temporary = self.root / f"{number}-temporary"
+        temporary.mkdir()
+        (self.root / f"{number}.json").write_text(json.dumps(description, allow_nan=False), encoding="utf-8")
+        stopped = self._launch(job, number, temporary)
+        for one in job:
+            report = read_report(one.folder, one.step.kind)
+            if report is None:
+                one.outcome, one.reason = "crashed", stopped
+            else:
+                one.outcome, one.reason, one.facts = report.outcome, report.reason, report.facts
+            after = {role: _digest(one.folder / "given" / role) for role in before[one]}
+            one.changed = tuple(role for role, digest in before[one].items() if after[role] != digest)
+            if not one.ok:
+                break
+        for one in job:
+            if one.outcome:
+                one.folder = one.folder.rename(one.folder.with_suffix(".moved"))
+
+    def _launch(self, job: Sequence[_Try], number: int, temporary: Path) -> str:
+        """Runs and watches the process; returns how it ended, for the step that has no result."""
+        name = f"check-{os.getpid()}-{number}"
+        guard = limits.choose().guard(name, _BUILD, limits.available_cores())
+        with (self.root / f"{number}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*guard.launcher, sys.executable, "-m", "benchmark.worker", str(self.root / f"{number}.json")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=limits.child_environment(_BUILD.cores, temporary, name),
+                start_new_session=True,
+            )
+        try:
+            current, since = 0, time.monotonic()
+            for look in itertools.count():
+                if process.poll() is not None:
+                    return f"its process ended with exit code {process.returncode} and left no result"
+                if look % 5 == 0:
+                    guard.watch(process.pid)
+                while current < len(job) and (job[current].folder / FILE).exists():
+                    current, since = current + 1, time.monotonic()
+                if reason := guard.hit() or ("seconds" if time.monotonic() - since > _BUILD.seconds else ""):
+                    return f"it took more {reason} than a step has"
+                if current < len(job):
+                    job[current].busy.append(observe.runnable_threads(guard.members()))
+                time.sleep(_LOOK)
+            raise AssertionError("unreachable")
+        finally:
+            guard.kill(process.pid)
+            process.wait()
+            guard.close()
+
+
+def _described(one: _Try, paths: Mapping[str, Path]) -> dict[str, Any]:
+    """A step as the worker reads it."""
+    return {
+        "id": one.step.id,
+        "kind": one.step.kind,
+        "target": one.step.target,
+        "folder": str(one.folder),
+        "inputs": {role: str(path) for role, path in paths.items()},
+        "settings": one.step.settings,
+        "threads": _BUILD.cores,
+        "seconds": _BUILD.seconds,
+        "libraries": one.step.libraries,
+        "how": {},
+    }
+
+
+def _digest(folder: Path) -> str:
+    return files_digest(folder, (path for path in folder.rglob("*") if path.is_file()))
+
+
+@dataclass
+class _Subject:
+    """A back end or pass, and what becomes of it.
+
+    ``step``: its training or pass; ``export``: of what that makes, None where it is an artifact already; ``evaluate``: of the
+    artifact; ``calls``: the step with other parameters, by how that is written; ``given``: what it reads; ``rows``: the folder of
+    what is evaluated.
+
+    ``first``, ``again``: the step in two processes; ``other``: with another seed; ``shipped``: try -> its artifact; ``moved``:
+    the artifact of the checkpoint of ``first``, exported in another process; ``seen``, ``elsewhere``: the artifact of ``first``,
+    evaluated in the process that made it and in another; ``varied``: the calls.
+    """
+
+    provider: Provider
+    step: Step
+    export: Step | None
+    evaluate: Step
+    calls: Mapping[str, Step]
+    given: Mapping[str, Path | _Try]
+    rows: Path
+    shipped: dict[_Try, _Try] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.first, self.again, self.other = (self._with_seed(seed) for seed in (0, 0, 1))
+        self.moved = _Try(self.export, self._read(self.first)) if self.export else None
+        self.seen, self.elsewhere = (
+            _Try(self.evaluate, {"artifact": self.shipped[self.first], "data": self.rows}) for _ in range(2)
+        )
+        self.varied = {call: _Try(step, self.given) for call, step in self.calls.items()}
+
+    def _with_seed(self, seed: int) -> _Try:
+        one = _Try(dataclasses.replace(self.step, settings={**self.step.settings, "seed": seed}), self.given)
+        self.shipped[one] = _Try(self.export, self._read(one)) if self.export else one
+        return one
+
+    def _read(self, checkpoint: _Try) -> dict[str, Path | _Try]:
+        return {"input": checkpoint, "data": self.given["data"]}
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is training in it: a pass on checkpoints may do without."""
+        return self.step.kind == "train" or self.step.settings["stage"] == "start" or "updates" in self.first.facts
+
+    def attempt(self) -> list[_Try]:
+        """What is run first, in one process."""
+        return list(dict.fromkeys([self.first, self.shipped[self.first], self.seen]))
+
+    def repeat(self) -> list[_Try]:
+        """What is run then, in another one."""
+        tries = [self.again, self.shipped[self.again], *([self.moved] if self.moved else [])]
+        tries += [self.other, self.shipped[self.other]] if self.trains else []
+        return list(dict.fromkeys([*tries, *self.varied.values()]))
+
+    def broken(self, classes: int, draws: bool) -> Iterator[tuple[str, str]]:
+        """The rules that it breaks, and how."""
+        needed = [*self.attempt(), self.again, self.shipped[self.again], self.elsewhere]
+        needed += [self.other, self.shipped[self.other]] if self.trains else []
+        for one in needed:
+            if not one.ok:
+                yield "runs", f"{one.step.kind} with seed {one.step.settings.get('seed', 0)}: {one.outcome}: {one.reason}"
+                return
+        here, elsewhere = self.seen.arrays(), self.elsewhere.arrays()
+        if reason := quality.check(here["validation"], len(here["validation"]), classes):
+            yield "runs", reason
+            return
+        yield from self._compared(draws)
+        if not all(np.array_equal(here[split], elsewhere[split]) for split in here):
+            yield "reload", "the artifact gave other outputs in another process"
+        if changed := sorted({role for one in self._own() for role in one.changed}):
+            yield "inputs", f"it changed its {' and '.join(changed)}"
+        busy = [threads for one in (self.again, self.other, *self.varied.values()) for threads in one.busy]
+        if len(busy) >= _LOOKS and (mean := statistics.mean(busy)) > _BUILD.cores + _SLACK:
+            yield "threads", f"{mean:.1f} were busy in the mean of {len(busy)} looks, {_BUILD.cores} may be"
+        facts = self.elsewhere.facts
+        if reason := outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"]):
+            yield "rows", reason
+        for call, one in self.varied.items():
+            if one.outcome not in ("ok", "skipped"):
+                yield "parameters", f"{call}: {one.outcome}: {one.reason}"
+        if self.step.kind == "pass" and self.step.settings["stage"] != "start":
+            if "matched" not in self.first.facts:
+                yield "layers", "it reported no matched and changed layers"
+            elif (matched := self.first.facts["matched"]) < (altered := self.first.facts["changed"]):
+                yield "layers", f"it matched {matched} and changed {altered}"
+
+    def _compared(self, draws: bool) -> Iterator[tuple[str, str]]:
+        """What the artifacts say, each by its digest."""
+        try:
+            made, again = (size.artifact_digest(self.shipped[one].output) for one in (self.first, self.again))
+            if made != again:
+                yield "same bytes", "two processes made two artifacts with one seed"
+                return
+            if self.trains and draws and made == size.artifact_digest(self.shipped[self.other].output):
+                yield "seed", "seeds 0 and 1 made the same artifact"
+            if self.moved and not self.moved.ok:
+                yield "reload", f"the checkpoint cannot be exported in another process: {self.moved.reason}"
+            elif self.moved and made != size.artifact_digest(self.moved.output):
+                yield "reload", "the checkpoint became another artifact in another process"
+        except ValueError as error:  # what it made is no plain file
+            yield "runs", str(error)
+
+    def _own(self) -> Iterator[_Try]:
+        """The tries in which its own code ran: exports are the back end's."""
+        yield from (self.first, self.again, self.other, *self.varied.values())
+        if self.step.kind == "train":
+            yield from (one for one in (self.moved, *self.shipped.values()) if one)
+
+
+def _examine(
+    backend: str, names: Iterable[str], *, itself: bool, architecture: str, task: str, draws: bool, files: Sequence[Path]
+) -> dict[str, list[str]]:
+    registry = discover(files)
+    host, passes = registry.get("backend", backend), [_pass_of(registry, backend, name) for name in names]
+    suite = Suite(
+        name="check",
+        tasks=(task,),
+        backends=(backend,),
+        recipes=(Recipe(), *(recipe for one in passes for recipe in (_recipe(one), *_variants(one)))),
+        runtimes=tuple(sorted(name for name, one in registry.runtimes.items() if not one.missing)),
+        architectures={backend: (architecture,)} if architecture else {},
+        training={backend: {"updates": _UPDATES}} if "updates" in {param.name for param in _params(host)} else {},
+    )
+    with tempfile.TemporaryDirectory(prefix="pocketbench-check-") as folder:
+        lab = _Lab(Path(folder).resolve(), registry.files)
+        known, fit, rows = _prepared(lab, suite, registry)
+        grid = _Grid(plan(suite, registry, {(task, 0): known}, Machine("", "", "")), fit, rows)
+        whole = grid.backend(host)
+        subjects = [grid.compressor(one, whole) for one in passes]
+        lab.run([*whole.attempt(), *(one for one in grid.made.values() if one not in whole.attempt())])
+        if not whole.seen.ok:
+            return {host.path: _lines(whole, known, draws)}  # without it there is nothing to try a pass on
+        lab.run(one for subject in subjects for one in subject.attempt())
+        examined = [*([whole] if itself else []), *subjects]
+        lab.run(one for subject in examined if subject.seen.ok for one in subject.repeat())
+        lab.run(subject.elsewhere for subject in examined if subject.seen.ok)
+        found = {subject.provider.path: _lines(subject, known, draws) for subject in examined}
+    for one in [*([host] if itself else []), *passes]:
+        if not _refuses_unknown(suite, registry, one):
+            found[one.path].append(f"{one.path}: unknown parameter: a plan with {_UNKNOWN} is no error that names it")
+    return found
+
+
+def _lines(subject: _Subject, known: Prepared, draws: bool) -> list[str]:
+    return [f"{subject.provider.path}: {rule}: {how}" for rule, how in subject.broken(len(known.classes), draws)]
+
+
+def _pass_of(registry: Registry, backend: str, name: str) -> Provider:
+    registry.compressors_named(name)  # raises UserError where nobody has one
+    if (found := registry.compressor(backend, name)) is None:
+        raise UserError(f"no such pass for {backend}: {name}")
+    return found
+
+
+def _params(provider: Provider) -> tuple[Param, ...]:
+    return cast(BackendSpec | CompressorSpec, provider.spec).params
+
+
+def _recipe(provider: Provider, **params: Scalar) -> Recipe:
+    return Recipe((PassCall(provider.spec.name, tuple(params.items())),))
+
+
+def _variants(provider: Provider) -> list[Recipe]:
+    return [_recipe(provider, **{param.name: value}) for param in _params(provider) for value in values_of(param)]
+
+
+def values_of(param: Param) -> list[Scalar]:
+    """The lowest and the highest value of a parameter and all its choices, without its default."""
+    ends = [end for end in (param.low, param.high) if end is not None]
+    if isinstance(param.default, int):
+        ends = [
+            one for one, round_ in ((param.low, math.ceil), (param.high, math.floor)) if one is not None for one in [round_(one)]
+        ]
+    values: list[Scalar] = [*param.choices, *ends, *((True, False) if isinstance(param.default, bool) else ())]
+    return [value for value in dict.fromkeys(values) if value != param.default and not param.refuses(value)]
+
+
+def _prepared(lab: _Lab, suite: Suite, registry: Registry) -> tuple[Prepared, Path, Path]:
+    """What is known of the task's first fold, and folders of some of its rows: for building, and for evaluating."""
+    (task,) = suite.tasks
+    steps = list(plan_preparation(suite, registry).values())
+    if not steps:
+        raise UserError(f"task {task} {registry.tasks[task].hint}")
+    fold = _Try(steps[0], {})
+    lab.run([fold])
+    if not fold.ok:
+        raise UserError(f"task {task} could not be prepared: {fold.reason}")
+    fit, rows = lab.root / data.FIT, lab.root / data.INPUTS
+    for path in (fit, rows):
+        path.mkdir()
+    for path in (fold.output / data.FIT).glob("*.npy"):
+        array = np.load(path)
+        most = _ROWS[path.name.partition("_")[0]]
+        np.save(fit / path.name, array[np.unique(np.linspace(0, len(array) - 1, most).astype(np.int64))])
+    shutil.copy(fold.output / data.FIT / "task.json", fit)
+    x = np.load(fit / "validation_x.npy")
+    np.save(rows / "validation_x.npy", x)
+    np.save(rows / "test_x.npy", x[::-1])  # other rows beside each
+    return Prepared(*(fold.facts[name] for name in ("fingerprint", "input_shape", "classes"))), fit, rows
+
+
+class _Grid:
+    """The planned steps. ``made``: id -> what passes read of the back end."""
+
+    def __init__(self, whole: Plan, fit: Path, rows: Path) -> None:
+        self.made: dict[str, _Try] = {}
+        self._steps, self._fit, self._rows = whole.steps, fit, rows
+        self._cells = {
+            cell.recipe: cell for cell in sorted(whole.cells, key=lambda cell: not cell.skipped)
+        }  # those that run last
+
+    def backend(self, provider: Provider) -> _Subject:
+        """The subject of the back end, which is also what its passes start from."""
+        cell = self._cell(provider, Recipe())
+        train, export = (self._steps[id_] for _, id_ in cell.chain)
+        calls = dict[str, Step]()
+        for param in _params(provider):
+            for value in values_of(param):
+                given = {**train.settings["params"], param.name: value}
+                settings = {**train.settings, "params": given, "training": given}
+                calls[f"{param.name}={value!r}"] = dataclasses.replace(train, settings=settings)
+        subject = _Subject(provider, train, export, self._steps[cell.evaluate], calls, {"data": self._fit}, self._rows)
+        self.made |= {train.id: subject.first, export.id: subject.shipped[subject.first]}
+        return subject
+
+    def compressor(self, provider: Provider, whole: _Subject) -> _Subject:
+        """The subject of a pass on the models of the back end."""
+        cell = self._cell(provider, _recipe(provider))
+        chain = dict(cell.chain)
+        step = self._steps[chain[provider.spec.name]]
+        export = None if step.settings["stage"] == "artifact" else self._steps[chain["export"]]
+        given: dict[str, Path | _Try] = {"data": self._fit}
+        for role, id_ in step.inputs.items():
+            if role != "data":  # a training or its export
+                given[role] = self.made.setdefault(id_, _Try(self._steps[id_], {"input": whole.first, "data": self._fit}))
+        calls = dict[str, Step]()
+        for recipe in _variants(provider):
+            calls[str(recipe)] = self._steps[dict(self._cell(provider, recipe).chain)[provider.spec.name]]
+        return _Subject(provider, step, export, self._steps[cell.evaluate], calls, given, self._rows)
+
+    def _cell(self, provider: Provider, recipe: Recipe) -> Cell:
+        cell = self._cells[str(recipe)]
+        if cell.skipped:
+            raise UserError(f"{provider.path} cannot be checked: {cell.skipped}")
+        return cell
+
+
+def _refuses_unknown(suite: Suite, registry: Registry, provider: Provider) -> bool:
+    """Whether a parameter that ``provider`` does not declare is an error that names it."""
+    if provider.kind == "backend":
+        suite = dataclasses.replace(suite, training={provider.spec.name: {_UNKNOWN: 1}})
+    else:
+        suite = dataclasses.replace(suite, recipes=(_recipe(provider, **{_UNKNOWN: 1}),))
+    try:
+        plan(suite, registry, {}, Machine("", "", ""))
+    except UserError as error:
+        return _UNKNOWN in str(error)
+    return False
