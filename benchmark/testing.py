@@ -14,10 +14,10 @@ sandbox, so that what it should not do can be seen. A rule that is broken is one
 | same bytes | two processes with the same seed make the same artifact, to the bit |
 | seed | another seed makes another one, where there is training |
 | inputs | data, input and reference are left as they were |
-| reload | elsewhere on the disk and in another process the checkpoint gives the same artifact, and the artifact the same outputs |
+| reload | in another place and process the checkpoint gives the same artifact, and the artifact the same outputs |
 | threads | no more are busy than ``context.threads`` |
 | rows | a row's output depends on that row alone, and is the same each time: evaluation mode |
-| parameters | each runs with its lowest and highest value and all its choices, or says NotApplicable |
+| parameters | it runs with the lowest and the highest value and all choices of each, or says NotApplicable |
 | unknown parameter | it is refused by a line that names it |
 | layers | a pass on a checkpoint or artifact reports ``matched`` and ``changed``, and changes no more than it matched |
 """
@@ -35,10 +35,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -49,7 +49,7 @@ from benchmark.errors import UserError
 from benchmark.limits import observe
 from benchmark.measure import outputs, quality, size
 from benchmark.plan import Cell, Machine, Plan, Step, plan, plan_preparation
-from benchmark.registry import Provider, Registry, discover, files_digest
+from benchmark.registry import OWN, Provider, Registry, discover, files_digest
 from benchmark.specs import BackendSpec, CompressorSpec, Param, Scalar
 from benchmark.step_report import FILE, read_report
 from benchmark.suite import PassCall, Recipe, Suite
@@ -65,6 +65,9 @@ _LOOK = 0.02  # seconds between looks at busy threads
 _LOOKS = 10  # fewer say nothing
 _SLACK = 0.5  # threads
 _UNKNOWN = "no_such_parameter"
+
+Values: TypeAlias = tuple[tuple[str, Scalar], ...]
+"""Names of parameters and values that they are given, as of a pass in a recipe."""
 
 
 def check_backend(name: str, *, architecture: str = "", task: str = TASK, draws: bool = True, files: Sequence[Path] = ()) -> None:
@@ -199,8 +202,10 @@ class _Lab:
     def _launch(self, job: Sequence[_Try], number: int, temporary: Path) -> str:
         """Runs and watches the process; returns how it ended, for the step that has no result."""
         name = f"check-{os.getpid()}-{number}"
-        guard = limits.choose().guard(name, _BUILD, limits.available_cores())
-        with (self.root / f"{number}.log").open("wb") as log:
+        cores = limits.available_cores()
+        cores = [cores[os.getpid() % len(cores)]]  # tests that run beside each other tend to get different ones
+        guard = limits.choose().guard(name, _BUILD, cores)
+        with (self.root / f"{number}.log").open("wb") as log, limits.pinned(cores):
             process = subprocess.Popen(
                 [*guard.launcher, sys.executable, "-m", "benchmark.worker", str(self.root / f"{number}.json")],
                 stdin=subprocess.DEVNULL,
@@ -255,19 +260,20 @@ class _Subject:
     """A back end or pass, and what becomes of it.
 
     ``step``: its training or pass; ``export``: of what that makes, None where it is an artifact already; ``evaluate``: of the
-    artifact; ``calls``: the step with other parameters, by how that is written; ``given``: what it reads; ``rows``: the folder of
+    artifact; ``call``: the step with these parameters instead of the defaults; ``given``: what it reads; ``rows``: the folder of
     what is evaluated.
 
     ``first``, ``again``: the step in two processes; ``other``: with another seed; ``shipped``: try -> its artifact; ``moved``:
     the artifact of the checkpoint of ``first``, exported in another process; ``seen``, ``elsewhere``: the artifact of ``first``,
-    evaluated in the process that made it and in another; ``varied``: the calls.
+    evaluated in the process that made it and in another; ``varied``: the step with each of :func:`variants` of its parameters;
+    ``alone``: with single values of those that did not end well.
     """
 
     provider: Provider
     step: Step
     export: Step | None
     evaluate: Step
-    calls: Mapping[str, Step]
+    call: Callable[[Values], Step]
     given: Mapping[str, Path | _Try]
     rows: Path
     shipped: dict[_Try, _Try] = field(default_factory=dict)
@@ -278,12 +284,16 @@ class _Subject:
         self.seen, self.elsewhere = (
             _Try(self.evaluate, {"artifact": self.shipped[self.first], "data": self.rows}) for _ in range(2)
         )
-        self.varied = {call: _Try(step, self.given) for call, step in self.calls.items()}
+        self.varied = self._called(variants(_params(self.provider)))
+        self.alone: dict[Values, _Try] = {}
 
     def _with_seed(self, seed: int) -> _Try:
         one = _Try(dataclasses.replace(self.step, settings={**self.step.settings, "seed": seed}), self.given)
         self.shipped[one] = _Try(self.export, self._read(one)) if self.export else one
         return one
+
+    def _called(self, calls: Iterable[Values]) -> dict[Values, _Try]:
+        return {values: _Try(self.call(values), self.given) for values in calls}
 
     def _read(self, checkpoint: _Try) -> dict[str, Path | _Try]:
         return {"input": checkpoint, "data": self.given["data"]}
@@ -302,6 +312,12 @@ class _Subject:
         tries = [self.again, self.shipped[self.again], *([self.moved] if self.moved else [])]
         tries += [self.other, self.shipped[self.other]] if self.trains else []
         return list(dict.fromkeys([*tries, *self.varied.values()]))
+
+    def single(self) -> list[_Try]:
+        """What is run last: values that did not end well together, each alone."""
+        doubtful = [values for values, one in self.varied.items() if one.outcome not in ("", "ok") and len(values) > 1]
+        self.alone = self._called((value,) for values in doubtful for value in values)
+        return list(self.alone.values())
 
     def broken(self, classes: int, draws: bool) -> Iterator[tuple[str, str]]:
         """The rules that it breaks, and how."""
@@ -326,9 +342,11 @@ class _Subject:
         facts = self.elsewhere.facts
         if reason := outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"]):
             yield "rows", reason
-        for call, one in self.varied.items():
-            if one.outcome not in ("ok", "skipped"):
-                yield "parameters", f"{call}: {one.outcome}: {one.reason}"
+        failed = {values: one for values, one in (self.alone | self.varied).items() if one.outcome not in ("ok", "skipped")}
+        for values, one in failed.items():
+            if len(values) == 1 or not any((value,) in failed for value in values):
+                given = ", ".join(f"{name}={value!r}" for name, value in values)
+                yield "parameters", f"{given}: {one.outcome}: {one.reason}"
         if self.step.kind == "pass" and self.step.settings["stage"] != "start":
             if "matched" not in self.first.facts:
                 yield "layers", "it reported no matched and changed layers"
@@ -353,7 +371,7 @@ class _Subject:
 
     def _own(self) -> Iterator[_Try]:
         """The tries in which its own code ran: exports are the back end's."""
-        yield from (self.first, self.again, self.other, *self.varied.values())
+        yield from (self.first, self.again, self.other, *self.varied.values(), *self.alone.values())
         if self.step.kind == "train":
             yield from (one for one in (self.moved, *self.shipped.values()) if one)
 
@@ -367,8 +385,8 @@ def _examine(
         name="check",
         tasks=(task,),
         backends=(backend,),
-        recipes=(Recipe(), *(recipe for one in passes for recipe in (_recipe(one), *_variants(one)))),
-        runtimes=tuple(sorted(name for name, one in registry.runtimes.items() if not one.missing)),
+        recipes=(Recipe(), *(recipe for one in passes for recipe in _recipes(one))),
+        runtimes=_runtimes(registry),
         architectures={backend: (architecture,)} if architecture else {},
         training={backend: {"updates": _UPDATES}} if "updates" in {param.name for param in _params(host)} else {},
     )
@@ -384,6 +402,7 @@ def _examine(
         lab.run(one for subject in subjects for one in subject.attempt())
         examined = [*([whole] if itself else []), *subjects]
         lab.run(one for subject in examined if subject.seen.ok for one in subject.repeat())
+        lab.run(one for subject in examined for one in subject.single())
         lab.run(subject.elsewhere for subject in examined if subject.seen.ok)
         found = {subject.provider.path: _lines(subject, known, draws) for subject in examined}
     for one in [*([host] if itself else []), *passes]:
@@ -403,27 +422,49 @@ def _pass_of(registry: Registry, backend: str, name: str) -> Provider:
     return found
 
 
+def _runtimes(registry: Registry) -> tuple[str, ...]:
+    """Those that are installed, our own first."""
+    found = [one for one in registry.runtimes.values() if not one.missing]
+    return tuple(one.spec.name for one in sorted(found, key=lambda one: (one.distribution != OWN, one.spec.name)))
+
+
 def _params(provider: Provider) -> tuple[Param, ...]:
     return cast(BackendSpec | CompressorSpec, provider.spec).params
 
 
-def _recipe(provider: Provider, **params: Scalar) -> Recipe:
-    return Recipe((PassCall(provider.spec.name, tuple(params.items())),))
+def _recipe(provider: Provider, values: Values = ()) -> Recipe:
+    return Recipe((PassCall(provider.spec.name, values),))
 
 
-def _variants(provider: Provider) -> list[Recipe]:
-    return [_recipe(provider, **{param.name: value}) for param in _params(provider) for value in values_of(param)]
+def _recipes(provider: Provider) -> list[Recipe]:
+    """The pass with its defaults, with each set of other values, and with each of these alone."""
+    sets = variants(_params(provider))
+    return [_recipe(provider, values) for values in dict.fromkeys([(), *sets, *((one,) for group in sets for one in group)])]
 
 
-def values_of(param: Param) -> list[Scalar]:
-    """The lowest and the highest value of a parameter and all its choices, without its default."""
-    ends = [end for end in (param.low, param.high) if end is not None]
-    if isinstance(param.default, int):
-        ends = [
-            one for one, round_ in ((param.low, math.ceil), (param.high, math.floor)) if one is not None for one in [round_(one)]
-        ]
-    values: list[Scalar] = [*param.choices, *ends, *((True, False) if isinstance(param.default, bool) else ())]
-    return [value for value in dict.fromkeys(values) if value != param.default and not param.refuses(value)]
+def variants(params: Sequence[Param]) -> list[Values]:
+    """Few sets of values in which each choice, lowest and highest value of the parameters stands once: all lowest ones in one,
+    all highest ones in another, and choices in others, so that no extreme keeps a choice from mattering. Defaults are left
+    out."""
+    rows = list(itertools.zip_longest(*([value for value in _choices(param) if value != param.default] for param in params)))
+    rows.append(tuple(_end(param, param.low, math.ceil) for param in params))
+    rows.append(tuple(_end(param, param.high, math.floor) for param in params))
+    sets = [
+        [(param.name, value) for param, value in zip(params, row, strict=True) if value not in (None, param.default)]
+        for row in rows
+    ]
+    return [tuple(one) for one in sets if one]
+
+
+def _choices(param: Param) -> tuple[Scalar, ...]:
+    return (False, True) if isinstance(param.default, bool) else param.choices
+
+
+def _end(param: Param, end: float | None, rounded: Callable[[float], int]) -> Scalar | None:
+    """An end of a parameter's range as a value of its type; None where it has none, or lists its values."""
+    if end is None or param.choices or isinstance(param.default, bool | str):
+        return None
+    return rounded(end) if isinstance(param.default, int) else float(end)
 
 
 def _prepared(lab: _Lab, suite: Suite, registry: Registry) -> tuple[Prepared, Path, Path]:
@@ -456,21 +497,19 @@ class _Grid:
     def __init__(self, whole: Plan, fit: Path, rows: Path) -> None:
         self.made: dict[str, _Try] = {}
         self._steps, self._fit, self._rows = whole.steps, fit, rows
-        self._cells = {
-            cell.recipe: cell for cell in sorted(whole.cells, key=lambda cell: not cell.skipped)
-        }  # those that run last
+        # Of each recipe the first cell that can run, or else the first.
+        self._cells = {cell.recipe: cell for cell in sorted(reversed(whole.cells), key=lambda cell: not cell.skipped)}
 
     def backend(self, provider: Provider) -> _Subject:
         """The subject of the back end, which is also what its passes start from."""
         cell = self._cell(provider, Recipe())
         train, export = (self._steps[id_] for _, id_ in cell.chain)
-        calls = dict[str, Step]()
-        for param in _params(provider):
-            for value in values_of(param):
-                given = {**train.settings["params"], param.name: value}
-                settings = {**train.settings, "params": given, "training": given}
-                calls[f"{param.name}={value!r}"] = dataclasses.replace(train, settings=settings)
-        subject = _Subject(provider, train, export, self._steps[cell.evaluate], calls, {"data": self._fit}, self._rows)
+
+        def call(values: Values) -> Step:
+            given = {**train.settings["params"], **dict(values)}
+            return dataclasses.replace(train, settings={**train.settings, "params": given, "training": given})
+
+        subject = _Subject(provider, train, export, self._steps[cell.evaluate], call, {"data": self._fit}, self._rows)
         self.made |= {train.id: subject.first, export.id: subject.shipped[subject.first]}
         return subject
 
@@ -484,10 +523,11 @@ class _Grid:
         for role, id_ in step.inputs.items():
             if role != "data":  # a training or its export
                 given[role] = self.made.setdefault(id_, _Try(self._steps[id_], {"input": whole.first, "data": self._fit}))
-        calls = dict[str, Step]()
-        for recipe in _variants(provider):
-            calls[str(recipe)] = self._steps[dict(self._cell(provider, recipe).chain)[provider.spec.name]]
-        return _Subject(provider, step, export, self._steps[cell.evaluate], calls, given, self._rows)
+
+        def call(values: Values) -> Step:
+            return self._steps[dict(self._cell(provider, _recipe(provider, values)).chain)[provider.spec.name]]
+
+        return _Subject(provider, step, export, self._steps[cell.evaluate], call, given, self._rows)
 
     def _cell(self, provider: Provider, recipe: Recipe) -> Cell:
         cell = self._cells[str(recipe)]
@@ -501,7 +541,7 @@ def _refuses_unknown(suite: Suite, registry: Registry, provider: Provider) -> bo
     if provider.kind == "backend":
         suite = dataclasses.replace(suite, training={provider.spec.name: {_UNKNOWN: 1}})
     else:
-        suite = dataclasses.replace(suite, recipes=(_recipe(provider, **{_UNKNOWN: 1}),))
+        suite = dataclasses.replace(suite, recipes=(_recipe(provider, ((_UNKNOWN, 1),)),))
     try:
         plan(suite, registry, {}, Machine("", "", ""))
     except UserError as error:
