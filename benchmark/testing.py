@@ -42,7 +42,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from benchmark import data, limits
+from benchmark import data, folders, limits
 from benchmark.budget import BuildLimits
 from benchmark.data import Prepared
 from benchmark.errors import UserError
@@ -61,7 +61,7 @@ TASK = "german-credit"
 _UPDATES = 10  # of a training: what is checked shows after one
 _ROWS = {"train": 256, "validation": 128}
 _BUILD = BuildLimits(memory=4 * 1024**3)  # one process runs what in a run many would
-_LOOK = 0.02  # seconds between looks at busy threads
+_LOOK = 0.05  # seconds between looks at busy threads
 _LOOKS = 10  # fewer say nothing
 _SLACK = 0.5  # threads
 _UNKNOWN = "no_such_parameter"
@@ -108,13 +108,14 @@ def _judge(found: Mapping[str, list[str]]) -> None:
 @dataclass(eq=False)
 class _Try:
     """One run of a step. ``inputs``: role -> a folder, or the try whose output it is. ``changed``: roles whose folder was not
-    afterwards what it was before. ``busy``: for each look, how many threads were busy."""
+    afterwards what it was before. ``digest``: of an artifact. ``busy``: for each look, how many threads were busy."""
 
     step: Step
     inputs: Mapping[str, Path | _Try]
     folder: Path = Path()
     outcome: str = ""
     reason: str = ""
+    digest: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     busy: list[int] = field(default_factory=list)
@@ -126,6 +127,16 @@ class _Try:
     @property
     def output(self) -> Path:
         return self.folder / "output"
+
+    def accept(self) -> None:
+        """Looks at what it has left, as the host does."""
+        try:
+            if self.ok and (self.step.kind == "export" or self.step.settings.get("stage") == "artifact"):
+                self.digest = size.artifact_digest(self.output)
+            elif self.ok and self.step.kind in ("train", "pass"):
+                folders.check_tree(self.output)
+        except ValueError as error:
+            self.outcome, self.reason = "invalid", str(error)
 
     def arrays(self) -> dict[str, Any]:
         """The outputs of an evaluation, by split."""
@@ -193,8 +204,9 @@ class _Lab:
                 one.outcome, one.reason, one.facts = report.outcome, report.reason, report.facts
             after = {role: _digest(one.folder / "given" / role) for role in before[one]}
             one.changed = tuple(role for role, digest in before[one].items() if after[role] != digest)
-            if not one.ok:
-                break
+            one.accept()
+            if report is None or report.outcome != "ok":
+                break  # and so has the worker
         for one in job:
             if one.outcome:
                 one.folder = one.folder.rename(one.folder.with_suffix(".moved"))
@@ -219,7 +231,7 @@ class _Lab:
             for look in itertools.count():
                 if process.poll() is not None:
                     return f"its process ended with exit code {process.returncode} and left no result"
-                if look % 5 == 0:
+                if look % 2 == 0:
                     guard.watch(process.pid)
                 while current < len(job) and (job[current].folder / FILE).exists():
                     current, since = current + 1, time.monotonic()
@@ -263,10 +275,11 @@ class _Subject:
     artifact; ``call``: the step with these parameters instead of the defaults; ``given``: what it reads; ``rows``: the folder of
     what is evaluated.
 
-    ``first``, ``again``: the step in two processes; ``other``: with another seed; ``shipped``: try -> its artifact; ``moved``:
-    the artifact of the checkpoint of ``first``, exported in another process; ``seen``, ``elsewhere``: the artifact of ``first``,
-    evaluated in the process that made it and in another; ``varied``: the step with each of :func:`variants` of its parameters;
-    ``alone``: with single values of those that did not end well.
+    ``first``, ``again``: the step in two processes; ``other``: with another seed; ``third``: as ``first``, run where it is not
+    clear what made two artifacts; ``shipped``: try -> its artifact; ``moved``: the artifact of the checkpoint of ``first``,
+    exported in another process; ``seen``, ``elsewhere``: the artifact of ``again``, evaluated in the process that made it and in
+    another; ``varied``: the step with each of :func:`variants` of its parameters; ``alone``: with single values of those that did
+    not end well.
     """
 
     provider: Provider
@@ -279,11 +292,10 @@ class _Subject:
     shipped: dict[_Try, _Try] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.first, self.again, self.other = (self._with_seed(seed) for seed in (0, 0, 1))
-        self.moved = _Try(self.export, self._read(self.first)) if self.export else None
-        self.seen, self.elsewhere = (
-            _Try(self.evaluate, {"artifact": self.shipped[self.first], "data": self.rows}) for _ in range(2)
-        )
+        self.first, self.again, self.third, self.other = (self._with_seed(seed) for seed in (0, 0, 0, 1))
+        self.moved = _Try(self.export, self._read(self.first)) if self.export else self.first
+        shipped: Mapping[str, Path | _Try] = {"artifact": self.shipped[self.again], "data": self.rows}
+        self.seen, self.elsewhere = _Try(self.evaluate, shipped), _Try(self.evaluate, shipped)
         self.varied = self._called(variants(_params(self.provider)))
         self.alone: dict[Values, _Try] = {}
 
@@ -303,15 +315,17 @@ class _Subject:
         """Whether there is training in it: a pass on checkpoints may do without."""
         return self.step.kind == "train" or self.step.settings["stage"] == "start" or "updates" in self.first.facts
 
-    def attempt(self) -> list[_Try]:
-        """What is run first, in one process."""
-        return list(dict.fromkeys([self.first, self.shipped[self.first], self.seen]))
-
     def repeat(self) -> list[_Try]:
-        """What is run then, in another one."""
-        tries = [self.again, self.shipped[self.again], *([self.moved] if self.moved else [])]
+        """What is run in another process than ``first``."""
+        tries = [self.again, self.shipped[self.again], self.seen]
+        tries += [self.moved] if self.export else []
         tries += [self.other, self.shipped[self.other]] if self.trains else []
         return list(dict.fromkeys([*tries, *self.varied.values()]))
+
+    def settle(self) -> list[_Try]:
+        """What is run where there are two artifacts: either the step makes them, or the export does elsewhere."""
+        doubtful = self.export and self.moved.ok and self.moved.digest != self.shipped[self.again].digest
+        return [self.third, self.shipped[self.third]] if doubtful else []
 
     def single(self) -> list[_Try]:
         """What is run last: values that did not end well together, each alone."""
@@ -321,7 +335,7 @@ class _Subject:
 
     def broken(self, classes: int, draws: bool) -> Iterator[tuple[str, str]]:
         """The rules that it breaks, and how."""
-        needed = [*self.attempt(), self.again, self.shipped[self.again], self.elsewhere]
+        needed = [self.first, self.again, self.shipped[self.again], self.seen, self.elsewhere]
         needed += [self.other, self.shipped[self.other]] if self.trains else []
         for one in needed:
             if not one.ok:
@@ -331,9 +345,16 @@ class _Subject:
         if reason := quality.check(here["validation"], len(here["validation"]), classes):
             yield "runs", reason
             return
-        yield from self._compared(draws)
-        if not all(np.array_equal(here[split], elsewhere[split]) for split in here):
-            yield "reload", "the artifact gave other outputs in another process"
+        made = self.shipped[self.again].digest
+        compared = self.third if self.settle() else self.again if self.export else self.first
+        if self.shipped[compared].digest != made:
+            yield "same bytes", "two processes made two artifacts with one seed"
+        elif not self.moved.ok:
+            yield "reload", f"the checkpoint cannot be exported in another process: {self.moved.reason}"
+        elif self.moved.digest != made:
+            yield "reload", "the checkpoint became another artifact in another process"
+        if self.trains and draws and self.shipped[self.other].digest == made:
+            yield "seed", "seeds 0 and 1 made the same artifact"
         if changed := sorted({role for one in self._own() for role in one.changed}):
             yield "inputs", f"it changed its {' and '.join(changed)}"
         busy = [threads for one in (self.again, self.other, *self.varied.values()) for threads in one.busy]
@@ -342,6 +363,8 @@ class _Subject:
         facts = self.elsewhere.facts
         if reason := outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"]):
             yield "rows", reason
+        elif not all(np.array_equal(here[split], elsewhere[split]) for split in here):
+            yield "reload", "the artifact gave other outputs in another process"
         failed = {values: one for values, one in (self.alone | self.varied).items() if one.outcome not in ("ok", "skipped")}
         for values, one in failed.items():
             if len(values) == 1 or not any((value,) in failed for value in values):
@@ -353,27 +376,11 @@ class _Subject:
             elif (matched := self.first.facts["matched"]) < (altered := self.first.facts["changed"]):
                 yield "layers", f"it matched {matched} and changed {altered}"
 
-    def _compared(self, draws: bool) -> Iterator[tuple[str, str]]:
-        """What the artifacts say, each by its digest."""
-        try:
-            made, again = (size.artifact_digest(self.shipped[one].output) for one in (self.first, self.again))
-            if made != again:
-                yield "same bytes", "two processes made two artifacts with one seed"
-                return
-            if self.trains and draws and made == size.artifact_digest(self.shipped[self.other].output):
-                yield "seed", "seeds 0 and 1 made the same artifact"
-            if self.moved and not self.moved.ok:
-                yield "reload", f"the checkpoint cannot be exported in another process: {self.moved.reason}"
-            elif self.moved and made != size.artifact_digest(self.moved.output):
-                yield "reload", "the checkpoint became another artifact in another process"
-        except ValueError as error:  # what it made is no plain file
-            yield "runs", str(error)
-
     def _own(self) -> Iterator[_Try]:
         """The tries in which its own code ran: exports are the back end's."""
         yield from (self.first, self.again, self.other, *self.varied.values(), *self.alone.values())
         if self.step.kind == "train":
-            yield from (one for one in (self.moved, *self.shipped.values()) if one)
+            yield from (self.moved, *self.shipped.values())
 
 
 def _examine(
@@ -396,13 +403,15 @@ def _examine(
         grid = _Grid(plan(suite, registry, {(task, 0): known}, Machine("", "", "")), fit, rows)
         whole = grid.backend(host)
         subjects = [grid.compressor(one, whole) for one in passes]
-        lab.run([*whole.attempt(), *(one for one in grid.made.values() if one not in whole.attempt())])
-        if not whole.seen.ok:
-            return {host.path: _lines(whole, known, draws)}  # without it there is nothing to try a pass on
-        lab.run(one for subject in subjects for one in subject.attempt())
-        examined = [*([whole] if itself else []), *subjects]
-        lab.run(one for subject in examined if subject.seen.ok for one in subject.repeat())
-        lab.run(one for subject in examined for one in subject.single())
+        lab.run([whole.first, *(one for one in grid.made.values() if one is not whole.first)])
+        if not whole.first.ok:
+            return {
+                host.path: [f"{host.path}: runs: train: {whole.first.outcome}: {whole.first.reason}"]
+            }  # nothing to try a pass on
+        lab.run(subject.first for subject in subjects)
+        examined = [subject for subject in (whole, *subjects) if itself or subject is not whole]
+        lab.run(one for subject in examined if subject.first.ok for one in subject.repeat())
+        lab.run(one for subject in examined for one in (*subject.settle(), *subject.single()))
         lab.run(subject.elsewhere for subject in examined if subject.seen.ok)
         found = {subject.provider.path: _lines(subject, known, draws) for subject in examined}
     for one in [*([host] if itself else []), *passes]:
@@ -449,11 +458,11 @@ def variants(params: Sequence[Param]) -> list[Values]:
     rows = list(itertools.zip_longest(*([value for value in _choices(param) if value != param.default] for param in params)))
     rows.append(tuple(_end(param, param.low, math.ceil) for param in params))
     rows.append(tuple(_end(param, param.high, math.floor) for param in params))
-    sets = [
-        [(param.name, value) for param, value in zip(params, row, strict=True) if value not in (None, param.default)]
-        for row in rows
-    ]
-    return [tuple(one) for one in sets if one]
+    sets = list[Values]()
+    for row in rows:
+        pairs = zip(params, row, strict=True)
+        sets.append(tuple((param.name, value) for param, value in pairs if value not in (None, param.default)))
+    return list(dict.fromkeys(one for one in sets if one))
 
 
 def _choices(param: Param) -> tuple[Scalar, ...]:
@@ -497,8 +506,10 @@ class _Grid:
     def __init__(self, whole: Plan, fit: Path, rows: Path) -> None:
         self.made: dict[str, _Try] = {}
         self._steps, self._fit, self._rows = whole.steps, fit, rows
-        # Of each recipe the first cell that can run, or else the first.
-        self._cells = {cell.recipe: cell for cell in sorted(reversed(whole.cells), key=lambda cell: not cell.skipped)}
+        self._cells = dict[str, Cell]()
+        for cell in whole.cells:  # of each recipe the first that can run: one runtime is as good as another
+            if cell.recipe not in self._cells or self._cells[cell.recipe].skipped:
+                self._cells[cell.recipe] = cell
 
     def backend(self, provider: Provider) -> _Subject:
         """The subject of the back end, which is also what its passes start from."""
@@ -510,7 +521,7 @@ class _Grid:
             return dataclasses.replace(train, settings={**train.settings, "params": given, "training": given})
 
         subject = _Subject(provider, train, export, self._steps[cell.evaluate], call, {"data": self._fit}, self._rows)
-        self.made |= {train.id: subject.first, export.id: subject.shipped[subject.first]}
+        self.made[train.id] = subject.first
         return subject
 
     def compressor(self, provider: Provider, whole: _Subject) -> _Subject:

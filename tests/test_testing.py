@@ -1,0 +1,147 @@
+"""The conformance kit: every built-in keeps every rule, and each rule is broken by a plugin that was made to break it."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from benchmark import BackendSpec, CompressorSpec, Param, UserError, testing
+from benchmark.registry import OWN, discover
+from benchmark.testing import check_backend, check_compressor, findings, variants
+
+REGISTRY = discover()
+ARTIFACTS_OF = "torch"
+"""The back end whose artifacts those passes are tried on that take any back end's."""
+ARCHITECTURES = {"sklearn": "forest"}  # its first one, a logistic regression, draws nothing
+ZOO = Path(__file__).parent / "plugins_under_test" / "unruly" / "pocketbench_unruly.py"
+
+
+def built_ins() -> dict[str, dict[str, str]]:
+    """Back end -> path of each plugin that is checked with it -> the pass's name, empty for the back end itself."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for one in REGISTRY.providers():
+        if one.distribution == OWN and isinstance(one.spec, BackendSpec):
+            found[one.spec.name][one.path] = ""
+        elif one.distribution == OWN and isinstance(one.spec, CompressorSpec):
+            found[one.spec.backend or ARTIFACTS_OF][one.path] = one.spec.name
+    return found
+
+
+@functools.cache
+def of_built_ins(backend: str) -> dict[str, list[str]]:
+    names = [name for name in built_ins()[backend].values() if name]
+    return findings(backend, names, architecture=ARCHITECTURES.get(backend, ""))
+
+
+@pytest.mark.parametrize(
+    ("backend", "path"),
+    [
+        pytest.param(backend, path, marks=pytest.mark.xdist_group(f"testing-{backend}"), id=path)
+        for backend, paths in built_ins().items()
+        for path in paths
+    ],
+)
+def test_every_built_in_keeps_every_rule(backend: str, path: str) -> None:
+    assert of_built_ins(backend)[path] == []
+
+
+NO_RESULT = "its process ended with exit code 3 and left no result"
+BROKEN = {
+    "honest": "",
+    "ignores-its-seed": "seed: seeds 0 and 1 made the same artifact",
+    "never-the-same": "same bytes: two processes made two artifacts with one seed",
+    "fails-with-other-seeds": "runs: pass with seed 1: failed: ValueError: it only knows seed 0",
+    "edits-what-it-reads": "inputs: it changed its data and input and reference",
+    "needs-its-place": "reload: the checkpoint cannot be exported in another process: FileNotFoundError",
+    "other-elsewhere": "reload: the checkpoint became another artifact in another process",
+    "two-threads": "threads: 2.",
+    "refuses-no-share": "parameters: share=0.0: failed: ValueError: some share is needed",
+    "refuses-both": "parameters: way='far', loud=True: failed: ValueError: either of them",
+    "says-nothing": "layers: it reported no matched and changed layers",
+    "boasts": "layers: it matched 1 and changed 2",
+    "raises": "runs: pass with seed 0: failed: ValueError: always",
+    "ends": f"runs: pass with seed 0: crashed: {NO_RESULT}",
+    "links": "runs: pass with seed 0: invalid: ",
+    "never-applies": "runs: pass with seed 0: skipped: not to this",
+    "nan": "runs: outputs are NaN or infinite in 128 of 128 rows",
+    "leaves-training-on": "rows: a second pass over the same rows gave other outputs",
+    "sees-its-batch": "rows: labels of ",
+    "points": "reload: the artifact gave other outputs in another process",
+}
+
+
+@functools.cache
+def of_the_zoo() -> dict[str, list[str]]:
+    return findings("plain", BROKEN, files=[ZOO])
+
+
+@pytest.mark.xdist_group("testing-zoo")
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_breaks_a_rule_is_caught_and_named(name: str) -> None:
+    (path,) = {f"compressor/plain/{name}", f"compressor/{name}"} & of_the_zoo().keys()
+    lines = of_the_zoo()[path]
+    assert len(lines) == bool(BROKEN[name]), lines
+    assert all(line.startswith(f"{path}: {BROKEN[name]}") and "\n" not in line for line in lines), lines
+
+
+@pytest.mark.xdist_group("testing-zoo")
+def test_an_honest_back_end_beside_them_is_not_blamed() -> None:
+    assert of_the_zoo()["backend/plain"] == []
+    assert len(of_the_zoo()) == len(BROKEN) + 1
+
+
+def test_a_back_end_is_refused_with_a_line_for_each_rule() -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_backend("stubborn", files=[ZOO])
+    assert str(caught.value).splitlines() == [
+        "backend/stubborn: seed: seeds 0 and 1 made the same artifact",
+        "backend/stubborn: inputs: it changed its input",
+        "backend/stubborn: parameters: lr=0.0: failed: ValueError: it learns nothing",
+    ]
+
+
+def test_a_plan_that_takes_any_parameter_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = testing.plan
+    monkeypatch.setattr(testing, "plan", lambda suite, *others: honest(suite, *others) if others[1] else None)
+    with pytest.raises(AssertionError) as caught:
+        check_compressor("honest", backend="plain", draws=False, files=[ZOO])
+    expected = "compressor/plain/honest: unknown parameter: a plan with no_such_parameter is no error that names it"
+    assert str(caught.value) == expected
+
+
+def test_a_seed_may_not_matter_where_nothing_is_drawn() -> None:
+    check_compressor("ignores-its-seed", backend="plain", draws=False, files=[ZOO])
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "reason"),
+    [
+        ("nowhere", "honest", "unknown backend 'nowhere'"),
+        ("plain", "onest", "unknown pass 'onest'; did you mean 'honest'?"),
+        ("stubborn", "honest", "no such pass for stubborn: honest"),
+    ],
+)
+def test_names_of_nothing(backend: str, name: str, reason: str) -> None:
+    with pytest.raises(UserError, match=f"^{reason.replace('?', '.')}"):
+        check_compressor(name, backend=backend, files=[ZOO])
+
+
+def test_every_choice_and_end_is_in_one_set_of_values() -> None:
+    params = (
+        Param("share", 0.5, low=0, high=1),
+        Param("rows", 8, low=1.5),
+        Param("way", "a", choices=("a", "b", "c")),
+        Param("loud", False),
+        Param("name", "free"),
+        Param("bits", 8, low=8, high=16),
+    )
+    assert variants(params) == [
+        (("way", "b"), ("loud", True)),
+        (("way", "c"),),
+        (("share", 0.0), ("rows", 2)),
+        (("share", 1.0), ("bits", 16)),
+    ]
+    assert all(isinstance(value, float) for one in variants(params) for name, value in one if name == "share")
