@@ -405,9 +405,7 @@ def _examine(
         subjects = [grid.compressor(one, whole) for one in passes]
         lab.run([whole.first, *(one for one in grid.made.values() if one is not whole.first)])
         if not whole.first.ok:
-            return {
-                host.path: [f"{host.path}: runs: train: {whole.first.outcome}: {whole.first.reason}"]
-            }  # nothing to try a pass on
+            return {host.path: _lines(whole, known, draws)}  # there is nothing to try a pass on
         lab.run(subject.first for subject in subjects)
         examined = [subject for subject in (whole, *subjects) if itself or subject is not whole]
         lab.run(one for subject in examined if subject.first.ok for one in subject.repeat())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,3 +89,12 @@ def test_the_plugin_in_the_readme_is_the_one_under_test() -> None:
     project = tomls(text)["build-system"]
     assert code == (folder / "pocketbench_magnitude_torch.py").read_text(encoding="utf-8")
     assert project == (folder / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_conformance_test_in_contributing_runs(site: Callable[..., Path], tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "test_rules.py").write_text(code, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_rules.py"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site("linear")), os.environ.get("PYTHONPATH", "")])}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "1 passed" in run.stdout, run.stdout + run.stderr

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import BackendSpec, CompressorSpec, Param, UserError, testing
+from benchmark import BackendSpec, CompressorSpec, Param, UserError
+from benchmark.plan import plan
 from benchmark.registry import OWN, discover
 from benchmark.testing import check_backend, check_compressor, findings, variants
 
@@ -103,17 +104,18 @@ def test_a_back_end_is_refused_with_a_line_for_each_rule() -> None:
     ]
 
 
+def test_a_pass_cannot_be_tried_where_its_back_end_fails() -> None:
+    with pytest.raises(AssertionError, match=r"^backend/hopeless: runs: train with seed 0: failed: ValueError: it cannot learn$"):
+        check_compressor("honest", backend="hopeless", files=[ZOO])
+
+
 def test_a_plan_that_takes_any_parameter_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = testing.plan
-    monkeypatch.setattr(testing, "plan", lambda suite, *others: honest(suite, *others) if others[1] else None)
+    """And one call alone; what it draws does not matter to a pass of which that is said."""
+    monkeypatch.setattr("benchmark.testing.plan", lambda suite, *others: plan(suite, *others) if others[1] else None)
     with pytest.raises(AssertionError) as caught:
-        check_compressor("honest", backend="plain", draws=False, files=[ZOO])
-    expected = "compressor/plain/honest: unknown parameter: a plan with no_such_parameter is no error that names it"
-    assert str(caught.value) == expected
-
-
-def test_a_seed_may_not_matter_where_nothing_is_drawn() -> None:
-    check_compressor("ignores-its-seed", backend="plain", draws=False, files=[ZOO])
+        check_compressor("ignores-its-seed", backend="plain", draws=False, files=[ZOO])
+    path = "compressor/plain/ignores-its-seed"
+    assert str(caught.value) == f"{path}: unknown parameter: a plan with no_such_parameter is no error that names it"
 
 
 @pytest.mark.parametrize(

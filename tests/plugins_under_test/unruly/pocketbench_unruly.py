@@ -1,4 +1,4 @@
-"""A softmax regression in numpy, an honest pass on it, and others, and a back end, of which each breaks a rule of the kit."""
+"""A softmax regression in numpy and an honest pass on it; and passes and back ends of which each breaks a rule of the kit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def benchmark_backends() -> list[BackendSpec]:
             output="logits",
             params=(Param("updates", 100, low=1), Param("lr", 0.1, low=0.0)),
         )
-        for name, attribute in (("plain", "Plain"), ("stubborn", "Stubborn"))
+        for name, attribute in (("plain", "Plain"), ("stubborn", "Stubborn"), ("hopeless", "Hopeless"))
     ]
 
 
@@ -66,11 +66,11 @@ def benchmark_compressors() -> list[CompressorSpec]:
             target=f"pocketbench_unruly:{attribute}",
             summary="A pass of the zoo.",
             stage="model",
-            backend="plain",
+            backend=backend,
             uses_reference=True,
             params=(SHARE, WAY, LOUD, Param("depth", 4, low=1)),
         )
-        for name, attribute in ON_MODELS
+        for backend, name, attribute in (*(("plain", *one) for one in ON_MODELS), ("hopeless", *ON_MODELS[0]))
     ]
     on_artifacts = [
         CompressorSpec(
@@ -150,6 +150,11 @@ class Stubborn(Plain):
         super().export(context, format)
         assert context.input is not None
         (context.input / "exported.txt").touch()
+
+
+class Hopeless(Plain):
+    def train(self, context: Context) -> None:
+        raise ValueError("it cannot learn")
 
 
 class Honest:
@@ -284,7 +289,7 @@ class Nan(Honest):
 class LeavesTrainingOn:
     """As an exporter leaves a dropout that was not put into evaluation mode."""
 
-    nodes = (("Dropout", ("raw", "ratio", "training"), "output"),)
+    nodes: tuple[tuple[str, tuple[str, ...], str], ...] = (("Dropout", ("raw", "ratio", "training"), "output"),)
 
     def compress(self, context: Context) -> None:
         import onnx
