@@ -61,8 +61,9 @@ TASK = "german-credit"
 _UPDATES = 10  # of a training: what is checked shows after one
 _ROWS = {"train": 256, "validation": 128}
 _BUILD = BuildLimits(memory=4 * 1024**3)  # one process runs what in a run many would
-_LOOK = 0.05  # seconds between looks at busy threads
-_LOOKS = 10  # fewer say nothing
+_LOOK = 0.03  # seconds between looks at busy threads
+_LOOKS = 5  # fewer say nothing
+_LONG = 300  # updates: long enough to be looked at
 _SLACK = 0.5  # threads
 _UNKNOWN = "no_such_parameter"
 
@@ -231,7 +232,7 @@ class _Lab:
             for look in itertools.count():
                 if process.poll() is not None:
                     return f"its process ended with exit code {process.returncode} and left no result"
-                if look % 2 == 0:
+                if look % 3 == 0:
                     guard.watch(process.pid)
                 while current < len(job) and (job[current].folder / FILE).exists():
                     current, since = current + 1, time.monotonic()
@@ -278,8 +279,8 @@ class _Subject:
     ``first``, ``again``: the step in two processes; ``other``: with another seed; ``third``: as ``first``, run where it is not
     clear what made two artifacts; ``shipped``: try -> its artifact; ``moved``: the artifact of the checkpoint of ``first``,
     exported in another process; ``seen``, ``elsewhere``: the artifact of ``again``, evaluated in the process that made it and in
-    another; ``varied``: the step with each of :func:`variants` of its parameters; ``alone``: with single values of those that did
-    not end well.
+    another; ``long``: the step with more updates, where it trains by them; ``varied``: with each of :func:`variants` of its
+    parameters; ``alone``: with single values of those that did not end well.
     """
 
     provider: Provider
@@ -296,6 +297,7 @@ class _Subject:
         self.moved = _Try(self.export, self._read(self.first)) if self.export else self.first
         shipped: Mapping[str, Path | _Try] = {"artifact": self.shipped[self.again], "data": self.rows}
         self.seen, self.elsewhere = _Try(self.evaluate, shipped), _Try(self.evaluate, shipped)
+        self.long = _Try(self._lengthened(), self.given)
         self.varied = self._called(variants(_params(self.provider)))
         self.alone: dict[Values, _Try] = {}
 
@@ -303,6 +305,12 @@ class _Subject:
         one = _Try(dataclasses.replace(self.step, settings={**self.step.settings, "seed": seed}), self.given)
         self.shipped[one] = _Try(self.export, self._read(one)) if self.export else one
         return one
+
+    def _lengthened(self) -> Step:
+        longer = {name: {**self.step.settings[name]} for name in ("params", "training")}
+        for given in (given for given in longer.values() if "updates" in given):
+            given["updates"] = _LONG
+        return dataclasses.replace(self.step, settings={**self.step.settings, **longer})
 
     def _called(self, calls: Iterable[Values]) -> dict[Values, _Try]:
         return {values: _Try(self.call(values), self.given) for values in calls}
@@ -320,6 +328,7 @@ class _Subject:
         tries = [self.again, self.shipped[self.again], self.seen]
         tries += [self.moved] if self.export else []
         tries += [self.other, self.shipped[self.other]] if self.trains else []
+        tries += [self.long] if self.long.step.settings != self.step.settings else []
         return list(dict.fromkeys([*tries, *self.varied.values()]))
 
     def settle(self) -> list[_Try]:
@@ -357,7 +366,7 @@ class _Subject:
             yield "seed", "seeds 0 and 1 made the same artifact"
         if changed := sorted({role for one in self._own() for role in one.changed}):
             yield "inputs", f"it changed its {' and '.join(changed)}"
-        busy = [threads for one in (self.again, self.other, *self.varied.values()) for threads in one.busy]
+        busy = [threads for one in (self.again, self.other, self.long, *self.varied.values()) for threads in one.busy]
         if len(busy) >= _LOOKS and (mean := statistics.mean(busy)) > _BUILD.cores + _SLACK:
             yield "threads", f"{mean:.1f} were busy in the mean of {len(busy)} looks, {_BUILD.cores} may be"
         facts = self.elsewhere.facts
@@ -378,7 +387,7 @@ class _Subject:
 
     def _own(self) -> Iterator[_Try]:
         """The tries in which its own code ran: exports are the back end's."""
-        yield from (self.first, self.again, self.other, *self.varied.values(), *self.alone.values())
+        yield from (self.first, self.again, self.other, self.long, *self.varied.values(), *self.alone.values())
         if self.step.kind == "train":
             yield from (self.moved, *self.shipped.values())
 
