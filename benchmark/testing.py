@@ -15,7 +15,7 @@ sandbox, so that what it should not do can be seen. A rule that is broken is one
 | seed | another seed makes another one, where there is training |
 | inputs | data, input and reference are left as they were |
 | reload | in another place and process the checkpoint gives the same artifact, and the artifact the same outputs |
-| threads | no more are busy than ``context.threads`` |
+| threads | no more are busy than ``context.threads``, as far as it works long enough to be looked at |
 | rows | a row's output depends on that row alone, and is the same each time: evaluation mode |
 | parameters | it runs with the lowest and the highest value and all choices of each, or says NotApplicable |
 | unknown parameter | it is refused by a line that names it |
@@ -200,7 +200,7 @@ class _Lab:
         for one in job:
             report = read_report(one.folder, one.step.kind)
             if report is None:
-                one.outcome, one.reason = "crashed", stopped
+                one.outcome, one.reason = "no_result", stopped
             else:
                 one.outcome, one.reason, one.facts = report.outcome, report.reason, report.facts
             after = {role: _digest(one.folder / "given" / role) for role in before[one]}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import BackendSpec, CompressorSpec, Param, UserError
+from benchmark.budget import BuildLimits
 from benchmark.plan import plan
 from benchmark.registry import OWN, discover
 from benchmark.testing import check_backend, check_compressor, findings, variants
@@ -64,7 +65,7 @@ BROKEN = {
     "says-nothing": "layers: it reported no matched and changed layers",
     "boasts": "layers: it matched 1 and changed 2",
     "raises": "runs: pass with seed 0: failed: ValueError: always",
-    "ends": f"runs: pass with seed 0: crashed: {NO_RESULT}",
+    "ends": f"runs: pass with seed 0: no_result: {NO_RESULT}",
     "links": "runs: pass with seed 0: invalid: ",
     "never-applies": "runs: pass with seed 0: skipped: not to this",
     "nan": "runs: outputs are NaN or infinite in 128 of 128 rows",
@@ -107,6 +108,14 @@ def test_a_back_end_is_refused_with_a_line_for_each_rule() -> None:
 def test_a_pass_cannot_be_tried_where_its_back_end_fails() -> None:
     with pytest.raises(AssertionError, match=r"^backend/hopeless: runs: train with seed 0: failed: ValueError: it cannot learn$"):
         check_compressor("honest", backend="hopeless", files=[ZOO])
+
+
+def test_a_pass_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.testing._BUILD", BuildLimits(seconds=10))
+    with pytest.raises(
+        AssertionError, match=r"^compressor/plain/hangs: runs: .* no_result: it took more seconds than a step has$"
+    ):
+        check_compressor("hangs", backend="plain", files=[ZOO])
 
 
 def test_a_plan_that_takes_any_parameter_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

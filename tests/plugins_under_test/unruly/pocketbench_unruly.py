@@ -30,6 +30,7 @@ ON_MODELS = (
     ("boasts", "Boasts"),
     ("raises", "Raises"),
     ("ends", "Ends"),
+    ("hangs", "Hangs"),
     ("links", "Links"),
     ("never-applies", "NeverApplies"),
     ("nan", "Nan"),
@@ -267,6 +268,11 @@ class Raises:
 class Ends:
     def compress(self, context: Context) -> None:
         os._exit(3)
+
+
+class Hangs:
+    def compress(self, context: Context) -> None:
+        time.sleep(600)
 
 
 class Links(Honest):
