@@ -69,6 +69,7 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "compressor/sklearn/distil",
         "compressor/torch/distil",
         "compressor/torch/longer",
+        "compressor/torch/low-rank",
         "compressor/torch/narrow",
         "compressor/torch/prune-magnitude",
         "compressor/torch/prune-structured",

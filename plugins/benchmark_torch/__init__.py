@@ -127,4 +127,14 @@ def benchmark_compressors() -> list[CompressorSpec]:
             requires=_REQUIRES,
             extra="torch",
         ),
+        CompressorSpec(
+            name="low-rank",
+            target="benchmark_torch._low_rank:LowRank",
+            summary="Layers replaced by two thinner ones of lower rank (SVD), where these are smaller, then fine-tuned.",
+            stage="model",
+            backend="torch",
+            params=(Param("keep", 0.9, low=0.0, high=1.0), Param("by", "energy", choices=("energy", "rank")), _FINETUNE),
+            requires=_REQUIRES,
+            extra="torch",
+        ),
     ]
