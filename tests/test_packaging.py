@@ -38,6 +38,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     assert {
         "benchmark/py.typed",
         *(f"benchmark/suites/{name}.toml" for name in ("edge", "edge-full", "edge-paper", "smoke")),
+        *(f"benchmark/suites/{name}.toml" for name in ("compression", "deep-compression", "distillation")),
     } <= set(names)
     assert sum(name.endswith(".xz") for name in names) == 4
     assert sum(name.endswith("data/SOURCE.md") for name in names) == 4
