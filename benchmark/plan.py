@@ -236,9 +236,10 @@ class _Planner:
             specs = [cast(CompressorSpec, provider.spec) for provider in own or named]
             for spec in specs:
                 _fill(spec.params, dict(call.params), f"pass {call.name}")
-            stage = min(STAGES.index(spec.stage) for spec in specs)
-            if stage == 0 and position:
-                raise UserError(f"recipe {recipe}: {call.name} replaces training, so it must come first")
+            stages = [STAGES.index(spec.stage_at(position)) for spec in specs]
+            if position and not any(stages):
+                raise UserError(f"recipe {recipe}: {_not_first(call.name)}")
+            stage = min(one for one in stages if one or not position)
             if stage < last:
                 raise UserError(f"recipe {recipe}: {call.name} works on a checkpoint, so it must come before passes on artifacts")
             last = stage
@@ -300,9 +301,11 @@ class _Planner:
         runtime: Provider,
     ) -> str:
         spec = cast(BackendSpec, backend.spec)
-        for call, provider in calls:
+        for position, (call, provider) in enumerate(calls):
             if provider is None:
                 return f"no such pass for {spec.name}: {call.name}"
+            if position and cast(CompressorSpec, provider.spec).stage_at(position) == "start":
+                return f"{_not_first(call.name)} in {spec.name}"
         for one in (self.registry.tasks[task.name], backend, runtime, *(provider for _, provider in calls if provider)):
             if one.missing:
                 return f"{one.path} {one.hint}"
@@ -357,8 +360,9 @@ class _Branch:
     def cell(self, empty: Cell, passes: list[tuple[PassCall, Provider]], format_: str, runtime: Provider) -> Cell:
         train = self._train()
         reference = self._export(train, format_, [])
+        stages = [cast(CompressorSpec, provider.spec).stage_at(position) for position, (_, provider) in enumerate(passes)]
         start, model, artifact_passes = (
-            [one for one in passes if cast(CompressorSpec, one[1].spec).stage == stage] for stage in STAGES
+            [one for one, own in zip(passes, stages, strict=True) if own == stage] for stage in STAGES
         )
         names, checkpoint, chain = list[str](), train, [("train", train)]
         for call, provider in start:
@@ -486,7 +490,7 @@ class _Branch:
             inputs,
             params=_fill(spec.params, dict(call.params), f"pass {call.name}"),
             training=self._training if spec.backend else {},
-            stage=spec.stage,
+            stage=spec.stage_at(len(names) - 1),
         )
 
     def _inspect(self, artifact: str, format_: str, runtime: Provider, names: list[str]) -> str:
@@ -613,6 +617,10 @@ def _check_training(suite: Suite, backends: Mapping[str, Provider]) -> None:
         for name in given:
             if name not in known:
                 raise UserError(f"[train{'.' + backend if backend else ''}]: unknown parameter {name!r}{nearest(name, known)}")
+
+
+def _not_first(name: str) -> str:
+    return f"{name} replaces training, so it must come first"
 
 
 def _format(backend: BackendSpec, passes: list[CompressorSpec], runtime: RuntimeSpec) -> str:

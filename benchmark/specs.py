@@ -204,6 +204,7 @@ class CompressorSpec(_Spec):
     ``stage``: ``start`` replaces the training of the reference by one of its own, ``model`` maps a checkpoint to a
     checkpoint (both belong to one ``backend``), ``artifact`` maps an artifact in one of the formats ``accepts`` to one in
     the format ``produces``, whatever back end it came from. ``uses_reference``: it is given the reference as teacher.
+    ``anywhere``: a start pass that may also stand behind others on checkpoints; there it is a model pass, given their checkpoint.
     """
 
     stage: Stage
@@ -211,6 +212,7 @@ class CompressorSpec(_Spec):
     accepts: tuple[str, ...] = ()
     produces: str | None = None
     uses_reference: bool = False
+    anywhere: bool = False
     params: tuple[Param, ...] = ()
 
     def __post_init__(self) -> None:
@@ -219,6 +221,8 @@ class CompressorSpec(_Spec):
             raise ValueError(f"{self.name}: stage {self.stage!r} is not one of {', '.join(STAGES)}")
         if (self.stage == "artifact") != (self.backend is None):
             raise ValueError(f"{self.name}: start and model passes name a backend, artifact passes do not")
+        if self.anywhere and self.stage != "start":
+            raise ValueError(f"{self.name}: anywhere is said of start passes alone")
         if self.backend is not None and not _NAME.fullmatch(self.backend):
             raise ValueError(f"{self.name}: backend {self.backend!r}: use letters, digits, '-', '_' and '.'")
         if any((self.stage == "artifact") != bool(formats) for formats in (self.accepts, self.produces)):
@@ -226,6 +230,10 @@ class CompressorSpec(_Spec):
         if unknown := [name for name in (*self.accepts, self.produces) if name and name not in FORMATS]:
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
         _check_params(self.name, self.params)
+
+    def stage_at(self, position: int) -> Stage:
+        """Its stage as the pass at this position of a recipe, counted from 0."""
+        return "model" if self.anywhere and position else self.stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,8 +63,8 @@ def outcomes(rows: list[dict[str, str]]) -> dict[str, tuple[str, str]]:
         ("[budget.build]\ncores = 0\n", "s.toml: budget.build.cores must be a whole number from 1 to 2**32 - 1, not 0"),
         ("[budget.build]\ncores = 1000\n", f"budget.build.cores is 1000, but there are {HERE} here"),
         (
-            '[[recipe]]\npasses = ["prune-structured", "distil"]\n',
-            "suite small: recipe prune-structured + distil: distil replaces training, so it must come first",
+            '[[recipe]]\npasses = ["prune-structured", "narrow"]\n',
+            "suite small: recipe prune-structured + narrow: narrow replaces training, so it must come first",
         ),
         ('[[recipe]]\npasses = ["narrow(width=0)"]\n', "suite small: pass narrow: width: 0 is below 0.05"),
     ],

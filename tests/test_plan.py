@@ -284,6 +284,28 @@ def test_a_start_pass_needs_its_teacher_and_is_not_charged_with_its_export(regis
     assert judge(taught, failed) == ("timeout", "reference: train: slow")
 
 
+def test_a_start_pass_that_may_stand_anywhere_is_a_model_pass_behind_another(registry: Registry) -> None:
+    order = ("prune-structured", "distil", "int8-static")
+    whole = plan(dataclasses.replace(suite(order), backends=("jax", "sklearn")), registry, PREPARED, MACHINE)
+    (cell,) = (one for one in whole.cells if one.backend == "jax" and one.recipe == " + ".join(order))
+    assert not cell.skipped
+    chain = dict(cell.chain)
+    assert list(chain) == ["train", *order[:2], "export", order[2]]
+    distil = whole.steps[chain["distil"]]
+    assert distil.inputs == {"input": chain["prune-structured"], "reference": chain["train"], "data": cell.prepare}
+    assert distil.settings["stage"] == "model"
+    assert [one.name for one in cell.compared] == list(order)  # as other model passes it can be a no_op
+    # Another back end's pass of this name replaces training alone.
+    provider = registry.compressors["jax", "prune-structured"]
+    assert isinstance(provider.spec, CompressorSpec)
+    other = dataclasses.replace(provider, spec=dataclasses.replace(provider.spec, backend="sklearn"))
+    compressors = {**registry.compressors, ("sklearn", "prune-structured"): other}
+    registry = dataclasses.replace(registry, compressors=compressors)
+    whole = plan(dataclasses.replace(suite(order), backends=("jax", "sklearn")), registry, PREPARED, MACHINE)
+    reasons = {one.skipped for one in whole.cells if one.backend == "sklearn" and one.recipe == " + ".join(order)}
+    assert reasons == {"distil replaces training, so it must come first in sklearn"}
+
+
 def test_an_artifact_pass_that_looks_at_the_reference_is_charged_with_its_training_and_export(registry: Registry) -> None:
     provider = registry.compressors[None, "int8-static"]
     assert isinstance(provider.spec, CompressorSpec)

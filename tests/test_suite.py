@@ -717,7 +717,9 @@ def test_select_no_recipe_of_a_suite_of_references() -> None:
 def test_shipped_suites_parse_under_their_names(name: str) -> None:
     suite = load(name)
     assert suite.name == name
-    assert len(set(suite.recipes)) == len(suite.recipes) <= 1 + 8
+    assert len(set(suite.recipes)) == len(suite.recipes)
+    if name.startswith("edge"):  # a screening run on two cores has no time for more
+        assert len(suite.recipes) <= 1 + 8
 
 
 def test_edge_is_the_screening_run_that_the_readme_describes() -> None:

@@ -84,10 +84,11 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
     yield CompressorSpec(
         name="distil",
         target="benchmark_jax._distil:Distil",
-        summary="A fresh network with fewer channels, taught by the reference, trained as long as narrow.",
+        summary="Taught by the reference: a fresh network with fewer channels, or behind other passes what they made.",
         stage="start",
         backend="jax",
         uses_reference=True,
+        anywhere=True,
         params=(_WIDTH, Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
         requires=_REQUIRES,
         extra="jax",

@@ -7,24 +7,29 @@ from typing import Any, TypeAlias
 
 import jax
 import optax  # type: ignore[import-untyped]  # it ships no types
+from flax import nnx
 
-from benchmark import Context
+from benchmark import Context, NotApplicable
+from benchmark_jax import _WIDTH
 from benchmark_jax._train import Loss, cross_entropy, fit, fresh, load, save
 
 Hard: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Distil:
-    """Trains a fresh network of ``width`` times the hidden channels, as long as ``narrow``, with the reference as its teacher."""
+    """Trains with the reference as teacher: as the first pass of a recipe a fresh network of ``width`` times the hidden
+    channels, as long as ``narrow``; behind other passes what they made, for ``finetune`` of the reference's updates."""
 
     def compress(self, context: Context) -> None:
-        """Trains and saves the student."""
+        """Trains and saves the student. Raises NotApplicable for a ``width`` behind other passes: the network has its own."""
         assert context.reference is not None
         params = {name: float(value) for name, value in context.params.items()}
+        if context.input is not None and params["width"] != _WIDTH.default:
+            raise NotApplicable("width is that of a fresh network; behind other passes distil trains what they made")
         hard = cross_entropy(context.task.class_weight)
         loss = distillation(load(context.reference), hard, params["temperature"], params["soft"])
-        student = fresh(context, params["width"])
-        fit(student, context, share=1 + params["finetune"], loss=loss)
+        student: nnx.Module = fresh(context, params["width"]) if context.input is None else load(context.input)
+        fit(student, context, share=params["finetune"] + (context.input is None), loss=loss)
         save(student, context.output)
 
 

@@ -94,10 +94,11 @@ def benchmark_compressors() -> list[CompressorSpec]:
         CompressorSpec(
             name="distil",
             target="benchmark_torch._distil:Distil",
-            summary="A fresh network with fewer channels, taught by the reference, trained as long as narrow.",
+            summary="Taught by the reference: a fresh network with fewer channels, or behind other passes what they made.",
             stage="start",
             backend="torch",
             uses_reference=True,
+            anywhere=True,
             params=(_WIDTH, Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
             requires=_REQUIRES,
             extra="torch",

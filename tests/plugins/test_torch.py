@@ -23,7 +23,7 @@ from benchmark_torch._train import Torch, cross_entropy, fresh, shifted
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmark import Context
+from benchmark import Context, NotApplicable
 
 Floats: TypeAlias = NDArray[np.float32]
 MakeContext: TypeAlias = Callable[..., tuple[Context, Any]]
@@ -361,6 +361,26 @@ def test_only_the_student_learns(make_context: MakeContext) -> None:
     taught = benchmark_torch.predict(teacher, x).argmax(1)
     agreement = [np.mean(benchmark_torch.predict(model, x).argmax(1) == taught) for model in (distilled, fresh(context, 0.5))]
     assert agreement[0] > agreement[1] + 0.2
+
+
+def test_behind_other_passes_their_network_is_taught(make_context: MakeContext) -> None:
+    source, _ = make_context("watch-imu", "cnn1d", training=TRAINING)
+    Torch().train(source)
+    pruned, _ = make_context("watch-imu", "cnn1d", training=TRAINING)
+    benchmark_torch.save(fresh(pruned, 0.25), pruned.output)
+    params = {"width": 0.5, "temperature": 4.0, "soft": 0.5, "finetune": 0.5}
+    context, journal = make_context(
+        "watch-imu", "cnn1d", training=TRAINING, params=params, input=pruned.output, reference=source.output
+    )
+    Distil().compress(context)
+    assert journal.training["updates"] == 5
+    before, after = (benchmark_torch.load(folder) for folder in (pruned.output, context.output))
+    assert {name: value.shape for name, value in arrays(after).items()} == {
+        name: value.shape for name, value in arrays(before).items()
+    }
+    assert not equal(arrays(after), arrays(before))
+    with pytest.raises(NotApplicable, match="width is that of a fresh network"):
+        Distil().compress(dataclasses.replace(context, params={**params, "width": 0.25}))
 
 
 class Constant(nn.Module):
