@@ -205,6 +205,7 @@ class CompressorSpec(_Spec):
     checkpoint (both belong to one ``backend``), ``artifact`` maps an artifact in one of the formats ``accepts`` to one in
     the format ``produces``, whatever back end it came from. ``uses_reference``: it is given the reference as teacher.
     ``anywhere``: a start pass that may also stand behind others on checkpoints; there it is a model pass, given their checkpoint.
+    ``last``: what it saves is no checkpoint that other model passes could change, so none may follow it in a recipe.
     """
 
     stage: Stage
@@ -213,6 +214,7 @@ class CompressorSpec(_Spec):
     produces: str | None = None
     uses_reference: bool = False
     anywhere: bool = False
+    last: bool = False
     params: tuple[Param, ...] = ()
 
     def __post_init__(self) -> None:
@@ -229,6 +231,8 @@ class CompressorSpec(_Spec):
             raise ValueError(f"{self.name}: artifact passes, and only they, name the formats they accept and produce")
         if unknown := [name for name in (*self.accepts, self.produces) if name and name not in FORMATS]:
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
+        if self.last and self.stage == "artifact":
+            raise ValueError(f"{self.name}: last is about passes on checkpoints, and this one works on artifacts")
         _check_params(self.name, self.params)
 
     def stage_at(self, position: int) -> Stage:

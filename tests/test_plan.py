@@ -314,3 +314,20 @@ def test_an_artifact_pass_that_looks_at_the_reference_is_charged_with_its_traini
     whole = plan(suite(CHAIN), registry, PREPARED, MACHINE)
     cell, reference = only(whole, " + ".join(CHAIN)), only(whole, "reference")
     assert cell.teachers == (("reference: export", reference.chain[-1][1]),)  # the training is in the chain
+
+
+def test_no_model_pass_stands_behind_one_that_must_be_the_last(registry: Registry) -> None:
+    """Such recipes are rows with a reason, those before and behind them in the suite are planned, and so are artifact passes."""
+    provider = registry.compressors["linear", "keep-largest"]
+    assert isinstance(provider.spec, CompressorSpec)
+    last = dataclasses.replace(provider, spec=dataclasses.replace(provider.spec, last=True))
+    registry = dataclasses.replace(registry, compressors={**registry.compressors, ("linear", "keep-largest"): last})
+    broken = [("keep-largest", "only-images"), ("keep-largest", "keep-largest", "int8-static")]
+    whole = plan(suite(*broken, ("only-images", *CHAIN)), registry, PREPARED, MACHINE)
+    assert [cell.skipped for cell in whole.cells] == [
+        "",
+        "keep-largest must be the last pass on checkpoints, so only-images cannot follow it",
+        "keep-largest must be the last pass on checkpoints, so keep-largest cannot follow it",
+        "",
+    ]
+    assert [bool(cell.chain) for cell in whole.cells] == [True, False, False, True]

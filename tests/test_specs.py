@@ -201,6 +201,7 @@ METRICS = "accuracy, balanced_accuracy, roc_auc, log_loss, brier, recall_5_1"
         (artifact_pass, {"produces": None}, "int8: artifact passes, and only they, name the formats they accept and produce"),
         (artifact_pass, {"accepts": ()}, "int8: artifact passes, and only they, name the formats they accept and produce"),
         (artifact_pass, {"accepts": ("onnx", "h5")}, f"int8: unknown format 'h5'; known: {FORMATS}"),
+        (artifact_pass, {"last": True}, "int8: last is about passes on checkpoints, and this one works on artifacts"),
         (artifact_pass, {"produces": "h5"}, f"int8: unknown format 'h5'; known: {FORMATS}"),
         (runtime, {"formats": ("h5",)}, f"ort: unknown format 'h5'; known: {FORMATS}"),
     ],
