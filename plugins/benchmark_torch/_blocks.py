@@ -6,6 +6,14 @@ import torch
 from torch import nn
 
 
+class Rounded(nn.Module):
+    """A network that trains in another form than it ships in."""
+
+    def shipped(self) -> nn.Module:
+        """What is exported in its place, in evaluation mode; itself it stays as it is."""
+        raise NotImplementedError
+
+
 class Sum(nn.Module):
     """``one(x) + other(x)``, which must be of one shape: a residual block, where one of them is a shortcut."""
 
