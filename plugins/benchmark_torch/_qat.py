@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import copy
-import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
-
-# torchao says which of its compiled kernels this machine cannot load; none of them is used.
-logging.getLogger("torchao").setLevel(logging.ERROR)
-logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 import torch
 from torch import fx, nn
@@ -113,7 +108,7 @@ class Prepared(Rounded):
         super().__init__()
         self._made_of = source, input_shape  # in a tuple: not a module of this one
         self.frozen = False
-        self._mode = (False, False)
+        self._mode: tuple[bool, bool] | None = None
         self.graph, self.matched = _prepare(source, input_shape)
         if state is not None:
             self.graph.load_state_dict(state)
@@ -140,9 +135,11 @@ class Prepared(Rounded):
         """
         state = self.graph.state_dict()
         graph = _exported(*self._made_of)
-        graph.load_state_dict({name: state[name] for name in graph.state_dict() if name in state}, strict=False)
+        graph.load_state_dict({name: state.get(name, value) for name, value in graph.state_dict().items()})
         graph = prepare_pt2e(graph, _Rounding())
-        graph.load_state_dict({name: value for name, value in state.items() if name.startswith(_RANGES)}, strict=False)
+        # The weights of this one are merged already.
+        merged = graph.state_dict()
+        graph.load_state_dict({name: state[name] if name.startswith(_RANGES) else merged[name] for name in merged})
         graph = convert_pt2e(graph)
         for module in graph.modules():
             module.training = False
