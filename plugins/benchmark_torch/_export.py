@@ -41,9 +41,9 @@ def to_onnx(model: nn.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
 
 
 def integer_biases(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model``, changed in place: float biases of convolutions and Gemm whose input and weight are integers become int32 in steps of
-    the product of both scales, which is what integer kernels add them in (Jacob et al., arXiv 1712.05877, equation 11); without,
-    ONNX Runtime computes some of these layers in float.
+    """``model``, changed in place: float biases of Conv and Gemm whose input and weight are integers become int32, in steps of
+    the product of both scales, in which integer kernels sum (Jacob et al., arXiv 1712.05877, equation 11). ONNX Runtime computes
+    a Gemm with a float bias in float.
 
     A channel whose weights are so small that its bias would not fit gets a larger scale. By then they are below a thousandth of a
     thousandth of the bias, or zero, as in a pruned channel.
@@ -55,14 +55,12 @@ def integer_biases(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type in ("Conv", "Gemm") and len(node.input) == 3 and node.input[2] in constants:
             x, weight = (made.get(name, node) for name in node.input[:2])
             if x.op_type == weight.op_type == "DequantizeLinear" and weight.input[0] in constants:
-                x_scale, scale, values, bias = (
-                    numpy_helper.to_array(constants[name]) for name in (x.input[1], weight.input[1], weight.input[0], node.input[2])
-                )
+                names = (x.input[1], weight.input[1], weight.input[0], node.input[2])
+                x_scale, scale, values, bias = (numpy_helper.to_array(constants[name]) for name in names)
                 fitting = np.maximum(scale, np.float32(2.0**-30) * abs(bias) / x_scale)
                 ratio = (scale / fitting).reshape(-1, *[1] * (values.ndim - 1))
-                constants[weight.input[0]].CopyFrom(
-                    numpy_helper.from_array(np.rint(values * ratio).astype(np.int8), weight.input[0])
-                )
+                smaller = np.rint(values * ratio).astype(np.int8)
+                constants[weight.input[0]].CopyFrom(numpy_helper.from_array(smaller, weight.input[0]))
                 constants[weight.input[1]].CopyFrom(numpy_helper.from_array(fitting, weight.input[1]))
                 step, name = x_scale * fitting, node.output[0]
                 graph.initializer.append(numpy_helper.from_array(np.rint(bias / step).astype(np.int32), f"{name}_bias"))

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import fx, nn
-from torchao.quantization.pt2e import (
+from torchao.quantization.pt2e import (  # type: ignore[import-untyped]  # it ships no types
     FakeQuantize,
     FusedMovingAvgObsFakeQuantize,
     MovingAverageMinMaxObserver,
@@ -17,16 +17,22 @@ from torchao.quantization.pt2e import (
     disable_observer,
     enable_observer,
 )
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
-from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer, SharedQuantizationSpec
-from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
-from torchao.quantization.pt2e.utils import _fuse_linear_bn_
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e  # type: ignore[import-untyped]  # as above
+from torchao.quantization.pt2e.quantizer import (  # type: ignore[import-untyped]  # as above
+    QuantizationAnnotation,
+    QuantizationSpec,
+    Quantizer,
+    SharedQuantizationSpec,
+)
+from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY  # type: ignore[import-untyped]  # as above
+from torchao.quantization.pt2e.utils import _fuse_linear_bn_  # type: ignore[import-untyped]  # as above
 
 from benchmark import Context, NotApplicable
 from benchmark_torch._blocks import Rounded
 from benchmark_torch._train import fit, load, planned, save
 
 State: TypeAlias = Mapping[str, torch.Tensor]
+Node: TypeAlias = Any  # fx.Node, whose arguments may be of a dozen types
 
 _FREEZE = 0.75  # of the updates, after which ranges and batch normalisation's statistics stay as they are
 
@@ -37,7 +43,7 @@ _NORMALISATION = {_aten.batch_norm.default}
 _DROPOUT = {_aten.dropout.default}
 _ACTIVATION = {_aten.relu.default, _aten.relu_.default, _aten.hardtanh.default, _aten.hardtanh_.default}
 # What they return is among what they are given.
-_CHOOSING = {_aten.max_pool1d.default, _aten.max_pool2d.default, _aten.flatten.using_ints, _aten.view.default, _aten.reshape.default}
+_CHOOSING = {_aten.max_pool1d.default, _aten.max_pool2d.default, _aten.flatten.using_ints, _aten.view.default}
 _COMPUTING = {_aten.add.Tensor, _aten.cat.default, _aten.avg_pool1d.default, _aten.avg_pool2d.default}
 _INTEGER = _WEIGHTED | _ACTIVATION | _CHOOSING | _COMPUTING
 _RANGES = "activation_post_process_"  # how torchao names the modules that round, in the order of the graph
@@ -61,12 +67,10 @@ _ACTIVATIONS = QuantizationSpec(
 
 
 class QatInt8:
-    """Trains ``context.input`` on for ``finetune`` of the reference's updates with weights rounded to int8 per output channel, -64 to
-    64 as in ``int8-static``, and activations to uint8 per tensor; gradients pass the rounding as if it were not there (Jacob et al.,
-    arXiv 1712.05877). Ranges of activations are moving averages. In the last quarter they and the statistics of batch
-    normalisation stay as they are (Krishnamoorthi, arXiv 1806.08342).
-
-    What it saves is exported with batch normalisation merged into convolutions, as QDQ.
+    """Trains ``context.input`` on for ``finetune`` of the reference's updates, at least one, with weights rounded to int8 per
+    output channel, -64 to 64 as in ``int8-static``, and activations to uint8 per tensor. Gradients pass the rounding as if it
+    were not there, and what is rounded are weights with batch normalisation merged into them (Jacob et al., arXiv 1712.05877).
+    In the last quarter ranges and its statistics stay as they are (Krishnamoorthi, arXiv 1806.08342).
     """
 
     def compress(self, context: Context) -> None:
@@ -134,13 +138,13 @@ class Prepared(Rounded):
         seconds, and merges with the default eps whatever the network says.
         """
         state = self.graph.state_dict()
-        graph = _exported(*self._made_of)
-        graph.load_state_dict({name: state.get(name, value) for name, value in graph.state_dict().items()})
-        graph = prepare_pt2e(graph, _Rounding())
-        # The weights of this one are merged already.
-        merged = graph.state_dict()
-        graph.load_state_dict({name: state[name] if name.startswith(_RANGES) else merged[name] for name in merged})
-        graph = convert_pt2e(graph)
+        exported = _exported(*self._made_of)
+        exported.load_state_dict({name: state.get(name, value) for name, value in exported.state_dict().items()})
+        prepared = prepare_pt2e(exported, _Rounding())
+        # Its weights are merged already.
+        merged = prepared.state_dict()
+        prepared.load_state_dict({name: state[name] if name.startswith(_RANGES) else merged[name] for name in merged})
+        graph: fx.GraphModule = convert_pt2e(prepared)
         for module in graph.modules():
             module.training = False
         return graph
@@ -190,11 +194,12 @@ def _prepare(source: nn.Module, input_shape: tuple[int, ...]) -> tuple[fx.GraphM
     return graph, rounding.matched
 
 
-def _normalisations(graph: fx.GraphModule) -> list[fx.Node]:
+def _normalisations(graph: fx.GraphModule) -> list[Node]:
     return [node for node in graph.graph.nodes if node.target in _NORMALISATION]
 
 
-def _is_rounded(node: fx.Node) -> bool:
+def _is_rounded(node: Node) -> bool:
+    """Whether the value that a node returns is rounded."""
     value = node.meta.get("val")
     if node.op == "get_attr" or node.target in _DROPOUT or not isinstance(value, torch.Tensor) or not value.is_floating_point():
         return False
@@ -206,13 +211,13 @@ def _is_rounded(node: fx.Node) -> bool:
     return bool(readers & _INTEGER)
 
 
-def _readers(node: fx.Node) -> Iterator[fx.Node]:
+def _readers(node: Node) -> Iterator[Node]:
     """What reads a value, through dropout, which an export leaves out."""
     for user in node.users:
         yield from _readers(user) if user.target in _DROPOUT else [user]
 
 
-class _Rounding(Quantizer):
+class _Rounding(Quantizer):  # type: ignore[misc]  # Any to mypy, as it ships no types
     """Says which values of a graph are rounded, so that ONNX Runtime computes on integers: the weights of convolutions and linear
     layers, and each value that one of ``_INTEGER`` reads, but between layer, normalisation and activation. Linear layers return
     float: what is rounded behind them is only what another layer with weights reads."""
@@ -223,14 +228,15 @@ class _Rounding(Quantizer):
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         """Annotates and returns ``model``."""
+        node: Node
         for node in model.graph.nodes:
-            inputs = {}
+            inputs: dict[Node, QuantizationSpec] = {}
             if node.target in _WEIGHTED and node.args[1].op == "get_attr":
                 if node.target not in _LINEAR:
                     inputs[node.args[0]] = _ACTIVATIONS  # rounded once, if already; prepare_qat_pt2e wants it said
                 inputs[node.args[1]] = _WEIGHT
                 self.matched += 1
-            output = None
+            output: QuantizationSpec | SharedQuantizationSpec | None = None
             if _is_rounded(node):
                 output = _ACTIVATIONS
                 if node.target in _CHOOSING and _is_rounded(node.args[0]):
