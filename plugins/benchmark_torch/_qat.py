@@ -46,7 +46,7 @@ _ACTIVATION = {_aten.relu.default, _aten.relu_.default, _aten.hardtanh.default, 
 _CHOOSING = {_aten.max_pool1d.default, _aten.max_pool2d.default, _aten.flatten.using_ints, _aten.view.default}
 _COMPUTING = {_aten.add.Tensor, _aten.cat.default, _aten.avg_pool1d.default, _aten.avg_pool2d.default}
 _INTEGER = _WEIGHTED | _ACTIVATION | _CHOOSING | _COMPUTING
-_RANGES = "activation_post_process_"  # how torchao names the modules that round, in the order of the graph
+_ORIGIN = "pocketbench_origin"  # of a node's meta, which outlives what torchao makes of its graph
 
 _WEIGHT = QuantizationSpec(
     dtype=torch.int8,
@@ -113,10 +113,16 @@ class Prepared(Rounded):
         self._made_of = source, input_shape  # in a tuple: not a module of this one
         self.frozen = False
         self._mode: tuple[bool, bool] | None = None
-        self.graph, self.matched = _prepare(source, input_shape)
+        self._rounding = _Rounding()
+        self.graph = _prepare(source, input_shape, self._rounding)
         if state is not None:
             self.graph.load_state_dict(state)
         self.train(source.training)
+
+    @property
+    def matched(self) -> int:
+        """How many layers have weights that are rounded."""
+        return self._rounding.matched
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Prepared, (*self._made_of, self.graph.state_dict()), {"training": self.training, "frozen": self.frozen}
@@ -140,10 +146,10 @@ class Prepared(Rounded):
         state = self.graph.state_dict()
         exported = _exported(*self._made_of)
         exported.load_state_dict({name: state.get(name, value) for name, value in exported.state_dict().items()})
-        prepared = prepare_pt2e(exported, _Rounding())
-        # Its weights are merged already.
-        merged = prepared.state_dict()
-        prepared.load_state_dict({name: state[name] if name.startswith(_RANGES) else merged[name] for name in merged})
+        rounding = _Rounding()
+        prepared = prepare_pt2e(exported, rounding)
+        for place, module in rounding.places.items():
+            module.load_state_dict(self._rounding.places[place].state_dict())
         graph: fx.GraphModule = convert_pt2e(prepared)
         for module in graph.modules():
             module.training = False
@@ -172,26 +178,30 @@ def _exported(source: nn.Module, input_shape: tuple[int, ...]) -> fx.GraphModule
         program = torch.export.export(copy.deepcopy(source).eval(), (rows,), dynamic_shapes=(batch,))
         graph = program.module(check_guards=False)
     _fuse_linear_bn_(graph)
+    for node in graph.graph.nodes:
+        # A layer is one with the normalisation behind it.
+        behind = [user for user in node.users if user.target in _NORMALISATION and len(node.users) == 1]
+        node.meta[_ORIGIN] = (behind or [node])[0].name
     return graph
 
 
-def _prepare(source: nn.Module, input_shape: tuple[int, ...]) -> tuple[fx.GraphModule, int]:
-    """``source`` in evaluation mode as a graph that rounds, and the number of layers whose weights it rounds."""
-    graph, rounding = _exported(source, input_shape), _Rounding()
+def _prepare(source: nn.Module, input_shape: tuple[int, ...], rounding: _Rounding) -> fx.GraphModule:
+    """``source`` in evaluation mode as a graph that rounds."""
+    graph = _exported(source, input_shape)
     constants = {node.args[3].target: node.args[6:8] for node in _normalisations(graph)}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*", category=FutureWarning)
-        graph = prepare_qat_pt2e(graph, rounding)
+        prepared: fx.GraphModule = prepare_qat_pt2e(graph, rounding)
     # Normalisations that are simulated as merged have torch's default momentum and eps now.
-    for node in _normalisations(graph):
+    for node in _normalisations(prepared):
         mean, variance = node.args[3:5]
         momentum, eps = constants[mean.target]
         node.args = (*node.args[:6], momentum, eps, *node.args[8:])
         for reader in list(variance.users):
             if reader.target == _aten.add.Tensor:
                 reader.args = (variance, eps)
-    graph.recompile()
-    return graph, rounding.matched
+    prepared.recompile()
+    return prepared
 
 
 def _normalisations(graph: fx.GraphModule) -> list[Node]:
@@ -220,11 +230,17 @@ def _readers(node: Node) -> Iterator[Node]:
 class _Rounding(Quantizer):  # type: ignore[misc]  # Any to mypy, as it ships no types
     """Says which values of a graph are rounded, so that ONNX Runtime computes on integers: the weights of convolutions and linear
     layers, and each value that one of ``_INTEGER`` reads, but between layer, normalisation and activation. Linear layers return
-    float: what is rounded behind them is only what another layer with weights reads."""
+    float: what is rounded behind them is only what another layer with weights reads.
+
+    ``matched``: how many layers have such weights. ``places``: the modules that round, by the origin of the node whose output
+    they round and None, or of the node whose argument they round and its number. Their names do not do: torchao numbers them, for
+    training in another order.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.matched = 0
+        self.places: dict[tuple[str, int | None], nn.Module] = {}
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         """Annotates and returns ``model``."""
@@ -244,6 +260,12 @@ class _Rounding(Quantizer):  # type: ignore[misc]  # Any to mypy, as it ships no
             if inputs or output:
                 node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(input_qspec_map=inputs, output_qspec=output, _annotated=True)
         return model
+
+    def prepare_obs_or_fq_callback(self, model: fx.GraphModule, edge_or_node_to_obs_or_fq: Mapping[Node, nn.Module]) -> None:
+        """Notes the modules, which torchao has made by now."""
+        for place, module in edge_or_node_to_obs_or_fq.items():
+            value, reader = place if isinstance(place, tuple) else (None, place)
+            self.places[reader.meta[_ORIGIN], None if value is None else reader.args.index(value)] = module
 
     def validate(self, model: fx.GraphModule) -> None:
         """Everything is allowed."""
