@@ -74,6 +74,7 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "compressor/torch/narrow",
         "compressor/torch/prune-magnitude",
         "compressor/torch/prune-structured",
+        "compressor/torch/qat-int8",
         "runtime/onnxruntime",
         "runtime/packed",
         "task/breast-mnist",

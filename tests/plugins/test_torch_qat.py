@@ -17,6 +17,7 @@ import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 import torch
 from benchmark_onnx._int8 import Int8Static
+from benchmark_torch._blocks import Sum
 from benchmark_torch._export import integer_biases, to_onnx
 from benchmark_torch._magnitude import Pruner, matrices
 from benchmark_torch._qat import Freezer, Prepared, QatInt8
@@ -160,6 +161,25 @@ def test_modes_change_nothing_but_what_they_are_about() -> None:
         moved = {name for name, value in model.state_dict().items() if not torch.equal(before[name], value)}
         assert ("graph.1.running_mean" in moved) != frozen
         assert any(name.endswith("max_val") for name in moved) != frozen
+
+
+def test_ranges_stay_with_their_values() -> None:
+    """A shortcut with weights but no normalisation beside a body that has one: torchao numbers these in another order."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv1d(4, 8, 3, padding=1, bias=False), nn.BatchNorm1d(8))
+    layers = (
+        nn.Conv1d(2, 4, 3, bias=False),
+        nn.BatchNorm1d(4),
+        nn.ReLU(),
+        Sum(body, nn.Conv1d(4, 8, 1)),
+        nn.ReLU(),
+        nn.Flatten(),
+    )
+    model, x = Prepared(nn.Sequential(*layers, nn.Linear(48, 3)), (2, 8)), torch.randn(64, 2, 8)
+    for _ in range(20):
+        model.train()(x)
+    outputs = model.eval()(x)
+    assert (model.shipped()(x) - outputs).abs().mean() < 0.01 * outputs.std()
 
 
 def test_a_network_without_weights_is_refused(make_context: MakeContext) -> None:
