@@ -301,11 +301,9 @@ class _Planner:
         runtime: Provider,
     ) -> str:
         spec = cast(BackendSpec, backend.spec)
-        for position, (call, provider) in enumerate(calls):
+        for call, provider in calls:
             if provider is None:
                 return f"no such pass for {spec.name}: {call.name}"
-            if position and cast(CompressorSpec, provider.spec).stage_at(position) == "start":
-                return f"{_not_first(call.name)} in {spec.name}"
         if broken := _order_broken([cast(CompressorSpec, provider.spec) for _, provider in calls if provider]):
             return broken
         for one in (self.registry.tasks[task.name], backend, runtime, *(provider for _, provider in calls if provider)):
@@ -623,8 +621,13 @@ def _check_training(suite: Suite, backends: Mapping[str, Provider]) -> None:
 
 def _not_first(name: str) -> str:
     return f"{name} replaces training, so it must come first"
+
+
 def _order_broken(passes: Sequence[CompressorSpec]) -> str:
-    """Which pass stands behind one that must be the last on checkpoints; empty where none does."""
+    """Which pass cannot stand where it does; empty where all can."""
+    for position, spec in enumerate(passes):
+        if position and spec.stage_at(position) == "start":
+            return f"{_not_first(spec.name)} in {spec.backend}"
     for one, after in itertools.pairwise([spec for spec in passes if spec.stage != "artifact"]):
         if one.last:
             return f"{one.name} must be the last pass on checkpoints, so {after.name} cannot follow it"

@@ -136,6 +136,9 @@ def benchmark_compressors() -> list[CompressorSpec]:
             backend="torch",
             params=(Param("keep", 0.9, low=0.0, high=1.0), Param("by", "energy", choices=("energy", "rank")), _FINETUNE),
             requires=_REQUIRES,
+            extra="torch",
+        ),
+        CompressorSpec(
             name="qat-int8",
             target="benchmark_torch._qat:QatInt8",
             summary="Trained on with weights and activations rounded to int8, and exported as such.",

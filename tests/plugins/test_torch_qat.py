@@ -116,7 +116,7 @@ def test_what_is_trained_ships_in_integers(task: str, name: str, make_context: M
     # As small as what is quantized afterwards, which cannot be done to this one.
     float_, _ = make_context(task, name, input=reference.output)
     Torch().export(float_, "onnx")
-    static, _ = make_context(task, name, params={"calibration_rows": 32}, input=float_.output)
+    static, _ = make_context(task, name, params={"calibration_rows": 32, "calibration": "minmax"}, input=float_.output)
     Int8Static().compress(static)
     assert path.stat().st_size < 1.05 * (static.output / "model.onnx").stat().st_size
     with pytest.raises(NotApplicable, match="the model is quantized already"):
