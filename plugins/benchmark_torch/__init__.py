@@ -106,10 +106,15 @@ def benchmark_compressors() -> list[CompressorSpec]:
         CompressorSpec(
             name="prune-structured",
             target="benchmark_torch._prune:PruneStructured",
-            summary="The channels with the smallest weights removed, the same share in each hidden layer, then fine-tuned.",
+            summary="The least important channels removed, the same share in each hidden layer, then fine-tuned.",
             stage="model",
             backend="torch",
-            params=(Param("sparsity", 0.5, low=0.0, high=0.95), _FINETUNE),
+            params=(
+                Param("sparsity", 0.5, low=0.0, high=0.95),
+                Param("importance", "l1", choices=("l1", "group-norm", "taylor")),
+                *(Param("rounds", 1, low=1, high=20), Param("round_to", 1, low=1, high=32)),
+                _FINETUNE,
+            ),
             requires={**_REQUIRES, "torch_pruning": "torch-pruning"},
             extra="torch",
         ),

@@ -21,6 +21,7 @@ from benchmark.measure import graph
 
 MakeContext: TypeAlias = Callable[..., tuple[Context, Any]]
 
+STRUCTURED = {"sparsity": 0.5, "importance": "l1", "rounds": 1, "round_to": 1, "finetune": 0.5}
 TRAINING = {"updates": 20, "batch": 32, "lr": 1e-2}
 
 
@@ -145,7 +146,7 @@ def test_nothing_that_would_grow_is_touched(make_context: MakeContext) -> None:
 def test_other_passes_take_it_in_any_order(make_context: MakeContext) -> None:
     passes: dict[str, tuple[Any, dict[str, Any]]] = {
         "low-rank": (LowRank, params(keep=0.4, by="rank", finetune=0.1)),
-        "structured": (PruneStructured, {"sparsity": 0.5, "finetune": 0.1}),
+        "structured": (PruneStructured, {**STRUCTURED, "sparsity": 0.5, "finetune": 0.1}),
         "magnitude": (PruneMagnitude, {"sparsity": 0.8, "scope": "layer", "schedule": "one-shot", "finetune": 0.1}),
     }
     source = trained("nodule-shape", "cnn", make_context)

@@ -28,6 +28,8 @@ from benchmark import Context, NotApplicable
 
 MakeContext: TypeAlias = Callable[..., tuple[Context, Any]]
 
+STRUCTURED = {"sparsity": 0.5, "importance": "l1", "rounds": 1, "round_to": 1, "finetune": 0.5}
+
 TASKS = {"image": "nodule-shape", "sequence": "watch-imu", "tabular": "german-credit"}
 TRAINING = {"updates": 2, "batch": 16, "lr": 1e-3}
 (SPEC,) = benchmark_torch.benchmark_backends()
@@ -216,11 +218,10 @@ def test_passes(task: str, name: str, trained: Callable[[str, str], Context], ma
     for code, params in (
         (Narrow(), {"width": 0.5, "finetune": 0.5}),
         (Distil(), {"width": 0.5, "temperature": 4.0, "soft": 0.5, "finetune": 0.5}),
-        (PruneStructured(), {"sparsity": 0.5, "finetune": 0.5}),
+        (PruneStructured(), {**STRUCTURED, "sparsity": 0.5, "finetune": 0.5}),
     ):
-        context, journal = make_context(
-            task, name, training=TRAINING, params=params, input=reference.output, reference=reference.output
-        )
+        pruned = reference.output if isinstance(code, PruneStructured) else None
+        context, journal = make_context(task, name, training=TRAINING, params=params, input=pruned, reference=reference.output)
         code.compress(ever_better(context))
         assert journal.training["updates"] == (1 if isinstance(code, PruneStructured) else 3)
         model = benchmark_torch.load(context.output)

@@ -22,6 +22,7 @@ from benchmark import Context, NotApplicable
 MakeContext: TypeAlias = Callable[..., tuple[Context, Any]]
 
 NETWORKS = {"nodule-shape": "cnn", "watch-imu": "cnn1d", "german-credit": "mlp"}
+STRUCTURED = {"sparsity": 0.5, "importance": "l1", "rounds": 1, "round_to": 1, "finetune": 0.5}
 NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -146,7 +147,7 @@ def test_pass_fine_tunes_and_leaves_its_input_alone(make_context: MakeContext) -
     source, _ = make_context("watch-imu", "cnn1d", training=training)
     Torch().train(source)
     before = digests(source.output)
-    params = {"sparsity": 0.5, "finetune": 0.5}
+    params = {**STRUCTURED, "sparsity": 0.5, "finetune": 0.5}
     context, journal = make_context("watch-imu", "cnn1d", training=training, params=params, input=source.output)
     PruneStructured().compress(context)
     assert digests(source.output) == before
@@ -158,11 +159,81 @@ def test_pass_fine_tunes_and_leaves_its_input_alone(make_context: MakeContext) -
     assert context.score(benchmark_torch.predict(model, context.validation.x)) == best
 
 
+def test_rounds_end_in_the_same_shape(make_context: MakeContext) -> None:
+    training = {"updates": 20, "batch": 32, "lr": 3e-3}
+    source, _ = make_context("watch-imu", "cnn1d", training=training)
+    Torch().train(source)
+    found = []
+    for rounds in (1, 3, 3):
+        params = {**STRUCTURED, "sparsity": 0.7, "rounds": rounds, "importance": "taylor"}
+        context, journal = make_context("watch-imu", "cnn1d", training=training, params=params, input=source.output)
+        PruneStructured().compress(context)
+        model = benchmark_torch.load(context.output)
+        assert hidden_sizes(model) == [channels(size, 1 - 0.7) for size in (32, 48, 64)]
+        found.append((context.output / "model.pt").read_bytes())
+        steps = [int(point["step"]) for point in journal.curve]
+        assert steps == sorted(set(steps))  # one curve, not three on top of each other
+        assert journal.training["updates"] == steps[-1] == (10 if rounds == 1 else 9)
+    assert found[0] != found[1] == found[2]
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "sizes"), [(0.5, [16, 24, 32]), (0.7, [16, 16, 24]), (0.95, [8, 8, 8]), (0.0, [32, 48, 64])]
+)
+def test_channels_left_are_a_multiple(sparsity: float, sizes: list[int]) -> None:
+    model = build("cnn1d", (6, 128), 7).eval()
+    prune(model, sparsity, (6, 128), round_to=8)
+    assert hidden_sizes(model) == sizes
+
+
+def test_a_layer_of_fewer_channels_than_the_multiple_keeps_them() -> None:
+    model = build("cnn1d", (6, 128), 7).eval()
+    prune(model, 0.9, (6, 128), round_to=40)
+    assert hidden_sizes(model) == [32, 40, 40]
+
+
+def test_importance_by_group_looks_at_what_reads_a_channel_too() -> None:
+    """Of channel 0 nobody reads anything, and its own weights are the largest: l1 keeps it, group-norm does not."""
+    kept = {}
+    for by in ("l1", "group-norm"):
+        torch.manual_seed(0)
+        model: Any = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+        model[0].weight.data[0], model[2].weight.data[:, 0] = 0.6, 0
+        model[0].bias.data.copy_(torch.arange(6.0))  # names the channels
+        norms = (model[0].weight.data ** 2).sum(1) + (model[2].weight.data ** 2).sum(0)
+        expected = {int(index) for index in norms.argsort(descending=True)[:3]}
+        prune(model, 0.5, (4,), by=by)
+        kept[by] = {int(value) for value in model[0].bias.tolist()}
+    assert 0 in kept["l1"]
+    assert kept["group-norm"] == expected
+    assert kept["l1"] != kept["group-norm"]
+
+
+def test_taylor_keeps_what_the_loss_depends_on(make_context: MakeContext) -> None:
+    """Half of the channels have the larger weights and are never active: their gradients are zero."""
+    source, _ = make_context("german-credit", "mlp")
+    model: Any = fresh(source)
+    dead = torch.arange(64) % 2 == 0
+    model[0].weight.data[dead] *= 3
+    model[0].bias.data[dead] = -1000
+    model[0].bias.data[~dead] = 1.0
+    benchmark_torch.save(model, source.output)
+    for by, alive in (("taylor", 32), ("l1", 0)):
+        params = {**STRUCTURED, "importance": by, "finetune": 0.0}
+        context, _ = make_context("german-credit", "mlp", params=params, input=source.output)
+        PruneStructured().compress(context)
+        pruned: Any = benchmark_torch.load(context.output)
+        assert int((pruned[0].bias == 1.0).sum()) == alive
+        assert all(parameter.grad is None for parameter in pruned.parameters())
+
+
 def test_nothing_removed_and_no_fine_tuning_is_the_same_network(make_context: MakeContext) -> None:
     source, _ = make_context("german-credit", "mlp")
     model = fresh(source)
     benchmark_torch.save(model, source.output)
-    context, journal = make_context("german-credit", "mlp", params={"sparsity": 0.0, "finetune": 0.0}, input=source.output)
+    context, journal = make_context(
+        "german-credit", "mlp", params={**STRUCTURED, "sparsity": 0.0, "finetune": 0.0}, input=source.output
+    )
     PruneStructured().compress(context)
     assert journal.layers == {"matched": 2, "changed": 0}
     assert journal.training == {}
@@ -174,7 +245,7 @@ def test_not_applicable_without_a_hidden_layer(make_context: MakeContext, tmp_pa
     folder = tmp_path / "checkpoint"
     folder.mkdir()
     benchmark_torch.save(nn.Sequential(nn.Linear(60, 2)), folder)
-    context, _ = make_context("german-credit", "mlp", params={"sparsity": 0.5, "finetune": 0.5}, input=folder)
+    context, _ = make_context("german-credit", "mlp", params={**STRUCTURED, "sparsity": 0.5, "finetune": 0.5}, input=folder)
     with pytest.raises(NotApplicable, match="no hidden layer"):
         PruneStructured().compress(context)
     assert not list(context.output.iterdir())
@@ -183,7 +254,7 @@ def test_not_applicable_without_a_hidden_layer(make_context: MakeContext, tmp_pa
 def test_pruned_network_exports(make_context: MakeContext) -> None:
     source, _ = make_context("watch-imu", "cnn1d")
     benchmark_torch.save(used(fresh(source)), source.output)
-    params = {"sparsity": 0.5, "finetune": 0.0}
+    params = {**STRUCTURED, "sparsity": 0.5, "finetune": 0.0}
     context, _ = make_context("watch-imu", "cnn1d", params=params, input=source.output)
     PruneStructured().compress(context)
     sizes = []
