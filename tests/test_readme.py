@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *PAGES)
 
 
 def commands(document: str) -> list[str]:
@@ -50,6 +51,19 @@ def test_benchmark_commands(line: str, command: Callable[..., subprocess.Complet
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     assert ("pneumonia-mnist" if "data" in arguments else "mnist-10k") in run.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_pages(page: str, command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """Suites are planned in full; what reads the results of a run of hours must be there and say how it is called."""
+    for line in commands(page):
+        arguments = shlex.split(line)
+        if arguments[:3] == ["python", "-m", "benchmark"]:
+            run = command(*arguments[3:], "--dry-run")
+            assert (run.returncode, run.stderr) == (0, "")
+        else:
+            assert arguments[0] == "python"
+            assert f"``python {arguments[1]} " in (ROOT / arguments[1]).read_text(encoding="utf-8")
 
 
 def tomls(text: str) -> dict[str, str]:

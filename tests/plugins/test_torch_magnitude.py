@@ -19,6 +19,7 @@ from benchmark_torch._train import Torch, fresh
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
+from torch.nn.utils import prune
 
 from benchmark import Context, NotApplicable
 
@@ -175,6 +176,45 @@ def test_training_on_keeps_a_pruned_network_pruned(task: str, name: str, make_co
     for key, weight in matrices(model).items():
         assert torch.equal(weight == 0, gone[key])
         assert (weight != before[key])[~gone[key]].float().mean() > 0.9
+
+
+def test_momentum_alone_brings_weights_back() -> None:
+    """Case C-07 with its numbers: SGD at 0.1 with momentum 0.9, a step with gradient 1, five of ten weights zeroed, and a step
+    whose gradient is masked. Unguarded they end at -0.09."""
+    ends = []
+    for guarded in (False, True):
+        model = nn.Sequential(nn.Linear(10, 1, bias=False))
+        weight = model.get_parameter("0.weight")
+        weight.data.fill_(1.0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        pruner = Pruner(0.5, everywhere=True, ramp=0)
+        pruner.prune(model)
+        gone = pruner.masks["0.weight"]
+        weight.grad = (~gone).float()
+        optimizer.step()
+        if guarded:
+            pruner(model)
+        ends.append(weight.detach()[gone])
+    assert ends[0].tolist() == pytest.approx([-0.09] * 5)
+    assert ends[1].tolist() == [0.0] * 5
+
+
+def test_a_checkpoint_holds_no_mask(make_context: MakeContext) -> None:
+    """Case C-01: a layer 1000 x 1000 takes 4.0 MB before and after; torch's own pruning stores weight and mask, 8.0 MB."""
+    source, _ = make_context("german-credit", "mlp")
+    layer = nn.Linear(1000, 1000)
+    benchmark_torch.save(nn.Sequential(layer), source.output)
+    context, _ = make_context("german-credit", "mlp", params=params(finetune=0.0), input=source.output)
+    PruneMagnitude().compress(context)
+    masked, _ = make_context("german-credit", "mlp")
+    prune.l1_unstructured(layer, "weight", amount=0.9)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    benchmark_torch.save(nn.Sequential(layer), masked.output)
+    dense, pruned, twice = ((one.output / "model.pt").stat().st_size for one in (source, context, masked))
+    assert dense == pruned == pytest.approx(4 * 1_001_000, rel=1e-3)
+    assert twice > dense + 3_900_000
+    assert zeros(benchmark_torch.load(context.output)) == 900_000
 
 
 def test_a_matrix_of_zeros_is_trained(make_context: MakeContext) -> None:
