@@ -52,6 +52,7 @@ def context(splits: dict[str, Split], folder: Path, told: dict[str, Any]) -> Con
         threads=1,
         input=None,
         reference=None,
+        source=None,
         output=folder,
         remaining=lambda: 600.0,
         score=lambda outputs: quality.score(outputs, splits["validation"].y, "accuracy", "logits"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -22,7 +23,11 @@ def with_own(registry: Registry, own: Mapping[str, OwnTask]) -> Registry:
     """The registry with the user's own tasks. Reads each file once, for its digest, which is part of the ids. Raises UserError
     for a file that cannot be read and for a name that another task has."""
     try:
-        return with_tasks(registry, [_spec(name, task) for name, task in own.items()], OWN, __version__)
+        specs = {name: _spec(name, task) for name, task in own.items()}
+        for name, spec in specs.items():
+            same = tuple(one for one, other in specs.items() if one != name and other.version == spec.version)
+            specs[name] = dataclasses.replace(spec, shares_rows=same)
+        return with_tasks(registry, list(specs.values()), OWN, __version__)
     except ValueError as error:
         raise UserError(f"task {error}") from None
 

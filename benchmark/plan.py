@@ -28,6 +28,8 @@ from benchmark.suite import PassCall, Recipe, Suite
 StepKind: TypeAlias = Literal["prepare", "train", "pass", "export", "identity", "inspect", "evaluate", "latency", "memory"]
 MEASURED: tuple[StepKind, ...] = ("latency", "memory")
 """Kinds that run after everything is built, latency alone on the machine."""
+_SOURCE_FOLD = 0
+"""The fold of another task from which a network is transferred."""
 _DATA = Path(__file__).parent / "data.py"
 """What prepares a fold, beside the task's own code."""
 
@@ -143,10 +145,12 @@ def build_digest() -> str:
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:
     """The prepare steps by (task, fold), which run before the rest is planned. Raises UserError for an unknown task or fold."""
     steps = {}
-    for name in suite.tasks:
+    sources = {source for recipe in suite.recipes for source in _sources(suite, registry, recipe)}
+    for name in dict.fromkeys([*suite.tasks, *sorted(sources)]):
         provider = registry.get("task", name)
         spec = cast(TaskSpec, provider.spec)
-        for fold in folds_of(suite, spec):
+        wanted = [_SOURCE_FOLD] * (name in sources), folds_of(suite, spec) if name in suite.tasks else []
+        for fold in sorted(set().union(*wanted)):
             if fold >= spec.folds:
                 raise UserError(f"task {name} has no fold {fold}: it has {spec.folds}, from 0 on")
             if not provider.missing:
@@ -166,6 +170,24 @@ def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], 
                     of_provider=ingredients(provider),
                 )
     return steps
+
+
+def _sources(suite: Suite, registry: Registry, recipe: Recipe) -> list[str]:
+    """The tasks whose references passes of a recipe are given."""
+    found = []
+    for call in recipe.passes:
+        for backend in suite.backends:
+            provider = registry.compressor(backend, call.name)
+            if provider and (source := _source(provider, call)):
+                found.append(source)
+    return found
+
+
+def _source(provider: Provider, call: PassCall) -> str:
+    """The task whose reference a pass is given; empty where it is given none."""
+    spec = _compressor(provider)
+    default = {param.name: param.default for param in spec.params}.get(spec.uses_task, "")
+    return str(dict(call.params).get(spec.uses_task, default))
 
 
 def told_of_task(spec: TaskSpec) -> dict[str, Any]:
@@ -194,10 +216,11 @@ class _Planner:
     steps: dict[str, Step] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    preparation: Mapping[tuple[str, int], Step] = field(default_factory=dict)
 
     def plan(self) -> Plan:
         suite = self.suite
-        preparation = plan_preparation(suite, self.registry)
+        preparation = self.preparation = plan_preparation(suite, self.registry)
         backends = {name: self.registry.get("backend", name) for name in suite.backends}
         runtimes = {name: self.registry.get("runtime", name) for name in suite.runtimes}
         _check_training(suite, self.registry.backends)
@@ -233,7 +256,7 @@ class _Planner:
         for position, call in enumerate(recipe.passes):
             named = self.registry.compressors_named(call.name)
             own = [one for backend in self.suite.backends if (one := self.registry.compressor(backend, call.name))]
-            specs = [cast(CompressorSpec, provider.spec) for provider in own or named]
+            specs = [_compressor(provider) for provider in own or named]
             for spec in specs:
                 _fill(spec.params, dict(call.params), f"pass {call.name}")
             stages = [STAGES.index(spec.stage_at(position)) for spec in specs]
@@ -281,7 +304,7 @@ class _Planner:
         )
         calls = [(call, self.registry.compressor(backend_spec.name, call.name)) for call in recipe.passes]
         reason = self._why_not(spec, backend, architecture, calls, runtime)
-        specs = [cast(CompressorSpec, provider.spec) for _, provider in calls if provider]
+        specs = [_compressor(provider) for _, provider in calls if provider]
         format_ = _format(backend_spec, specs, cast(RuntimeSpec, runtime.spec))
         if not reason and not format_:
             reason = f"no format that {backend_spec.name} exports, these passes map and {runtime.spec.name} loads"
@@ -289,7 +312,7 @@ class _Planner:
             self.cells.append(dataclasses.replace(empty, skipped=reason))
             return
         passes = [(call, cast(Provider, provider)) for call, provider in calls]
-        branch = _Branch(self, prepare, task, fold, backend, architecture, seed)
+        branch = _Branch(self, self.preparation, task, fold, backend, architecture, seed)
         self.cells.append(branch.cell(empty, passes, format_, runtime))
 
     def _why_not(
@@ -304,11 +327,15 @@ class _Planner:
         for call, provider in calls:
             if provider is None:
                 return f"no such pass for {spec.name}: {call.name}"
-        if broken := _order_broken([cast(CompressorSpec, provider.spec) for _, provider in calls if provider]):
+        if broken := _order_broken([_compressor(provider) for _, provider in calls if provider]):
             return broken
-        for one in (self.registry.tasks[task.name], backend, runtime, *(provider for _, provider in calls if provider)):
+        sources = [self.registry.tasks[source] for call, one in calls if one and (source := _source(one, call))]
+        for one in (self.registry.tasks[task.name], backend, runtime, *(provider for _, provider in calls if provider), *sources):
             if one.missing:
                 return f"{one.path} {one.hint}"
+        for one in sources:
+            if reason := _no_source(cast(TaskSpec, one.spec), task):
+                return reason
         if architecture not in spec.architectures.get(task.modality, ()):
             return f"no {architecture or 'architecture'} for {task.modality} tasks in {spec.name}"
         return ""
@@ -350,7 +377,7 @@ class _Branch:
     """All cells of one (task, fold, back end, architecture, seed): they share the reference."""
 
     planner: _Planner
-    prepare: Step
+    preparation: Mapping[tuple[str, int], Step]
     task: str
     fold: int
     backend: Provider
@@ -360,7 +387,7 @@ class _Branch:
     def cell(self, empty: Cell, passes: list[tuple[PassCall, Provider]], format_: str, runtime: Provider) -> Cell:
         train = self._train()
         reference = self._export(train, format_, [])
-        stages = [cast(CompressorSpec, provider.spec).stage_at(position) for position, (_, provider) in enumerate(passes)]
+        stages = [_compressor(provider).stage_at(position) for position, (_, provider) in enumerate(passes)]
         start, model, artifact_passes = (
             [one for one, own in zip(passes, stages, strict=True) if own == stage] for stage in STAGES
         )
@@ -382,13 +409,17 @@ class _Branch:
         made = format_
         for call, provider in artifact_passes:
             before, inspected = artifact, self._inspect(artifact, made, runtime, names)
-            names, made = [*names, str(call)], cast(CompressorSpec, provider.spec).produces or made
+            names, made = [*names, str(call)], _compressor(provider).produces or made
             artifact = self._pass(call, provider, names, {"input": before}, reference)
             chain.append((call.name, artifact))
             compared.append(Compared(call.name, artifact, inspected, self._inspect(artifact, made, runtime, names)))
-        taught = [cast(CompressorSpec, provider.spec).stage for _, provider in passes if _taught(provider)]
+        taught = [_compressor(provider).stage for _, provider in passes if _taught(provider)]
         teachers = [("reference: train", train)] if taught else []
         teachers += [("reference: export", reference)] if "artifact" in taught else []
+        sources = [source for call, provider in passes if (source := _source(provider, call))]
+        for source in sources:
+            teachers.append((f"{source}: prepare", self.preparation[source, _SOURCE_FOLD].id))
+            teachers.append((f"{source}: train", self._train_of(source)))
         identity = self._identity(runtime)
         measure = self.planner.suite.measure
         # What the runtime cannot load is no anchor: then there is nothing to compare time and labels with.
@@ -423,6 +454,11 @@ class _Branch:
     def _label(self, names: list[str], verb: str) -> str:
         where = f"{self.task} · fold {self.fold} · {self.backend.spec.name} {self.architecture} · seed {self.seed}"
         return f"{where} · {' + '.join(names) or 'reference'}: {verb}"
+
+    @property
+    def prepare(self) -> Step:
+        """The step that prepares this fold."""
+        return self.preparation[self.task, self.fold]
 
     @property
     def _prepared(self) -> Prepared:
@@ -473,15 +509,21 @@ class _Branch:
     def _train(self) -> str:
         return self._build("train", "train", [], self.backend, {}, params=self._training, training=self._training)
 
+    def _train_of(self, source: str) -> str:
+        """The reference's training on another task."""
+        return dataclasses.replace(self, task=source, fold=_SOURCE_FOLD)._train()
+
     def _export(self, checkpoint: str, format_: str, names: list[str]) -> str:
         return self._build(
             "export", f"export to {format_}", names, self.backend, {"input": checkpoint}, params={}, training={}, format=format_
         )
 
     def _pass(self, call: PassCall, provider: Provider, names: list[str], inputs: Mapping[str, str], reference: str) -> str:
-        spec = cast(CompressorSpec, provider.spec)
+        spec = _compressor(provider)
         if spec.uses_reference:
             inputs = {**inputs, "reference": reference}
+        if source := _source(provider, call):
+            inputs = {**inputs, "source": self._train_of(source)}
         return self._build(
             "pass",
             call.name,
@@ -556,8 +598,23 @@ class _Branch:
         )
 
 
+def _compressor(provider: Provider) -> CompressorSpec:
+    return cast(CompressorSpec, provider.spec)
+
+
 def _taught(provider: Provider) -> bool:
-    return cast(CompressorSpec, provider.spec).uses_reference
+    return _compressor(provider).uses_reference
+
+
+def _no_source(source: TaskSpec, task: TaskSpec) -> str:
+    """Why a network trained on ``source`` is not transferred to ``task``; empty where it can be."""
+    if source.name == task.name:
+        return f"{source.name} is the task itself, and no source for it"
+    if source.modality != task.modality:
+        return f"a network for {source.modality} tasks ({source.name}) is no source for {task.modality} tasks"
+    if source.name in task.shares_rows or task.name in source.shares_rows:
+        return f"{source.name} is no source for {task.name}: they share rows, and test rows would have been trained on"
+    return ""
 
 
 def _step(

@@ -70,7 +70,8 @@ class Context:
     (empty for exports and artifact passes). ``output_kind``: what the back end's artifacts return. ``threads``: use no more.
     ``input``: read-only folder of the step before, None for ``train`` and start passes. ``reference``: folder of the
     uncompressed model of the same task, fold, back end, architecture and seed, in the same kind as ``input`` (None unless
-    the spec says ``uses_reference``). ``output``: empty folder to fill.
+    the spec says ``uses_reference``). ``source``: folder of the checkpoint of another task's reference, of the same back end,
+    architecture and seed (None unless the spec says ``uses_task``, and the recipe which). ``output``: empty folder to fill.
 
     ``remaining()``: seconds until the step should save and return. ``score(outputs)``: the task's ranking metric of
     (N, K) float32 outputs on the validation rows, higher is better, the only signal for early stopping and choice.
@@ -90,6 +91,7 @@ class Context:
     threads: int
     input: Path | None
     reference: Path | None
+    source: Path | None
     output: Path
     remaining: Callable[[], float]
     score: Callable[[Floats], float]

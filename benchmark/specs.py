@@ -137,7 +137,8 @@ class TaskSpec(_Spec):
     ``class_weight``: a weight per class, or None. ``sensitive``: names of sensitive columns, whose groups are scored apart.
     ``options``: what the class is made with, as keyword arguments, so that one class can serve several tasks. ``sources``: sets
     of data files of which any one will do, the official one first (see :func:`benchmark.fetch`). ``published``: results to
-    print beside ours.
+    print beside ours. ``shares_rows``: names of tasks that hold some of the same rows: a network trained on one of them may have
+    seen this one's test rows, so none is transferred between them.
     """
 
     version: str
@@ -153,6 +154,7 @@ class TaskSpec(_Spec):
     options: Mapping[str, Scalar] = field(default_factory=dict)
     sources: tuple[tuple[DataFile, ...], ...] = ()
     published: tuple[Published, ...] = ()
+    shares_rows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -204,6 +206,8 @@ class CompressorSpec(_Spec):
     ``stage``: ``start`` replaces the training of the reference by one of its own, ``model`` maps a checkpoint to a
     checkpoint (both belong to one ``backend``), ``artifact`` maps an artifact in one of the formats ``accepts`` to one in
     the format ``produces``, whatever back end it came from. ``uses_reference``: it is given the reference as teacher.
+    ``uses_task``: the name of a parameter of type str that names a task, of whose fold 0 it is given the reference as
+    ``context.source``; none where the parameter is empty.
     ``anywhere``: a start pass that may also stand behind others on checkpoints; there it is a model pass, given their checkpoint.
     ``last``: what it saves is no checkpoint that other model passes could change, so none may follow it in a recipe.
     """
@@ -213,6 +217,7 @@ class CompressorSpec(_Spec):
     accepts: tuple[str, ...] = ()
     produces: str | None = None
     uses_reference: bool = False
+    uses_task: str = ""
     anywhere: bool = False
     last: bool = False
     params: tuple[Param, ...] = ()
@@ -233,6 +238,11 @@ class CompressorSpec(_Spec):
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
         if self.last and self.stage == "artifact":
             raise ValueError(f"{self.name}: last is about passes on checkpoints, and this one works on artifacts")
+        texts = [param.name for param in self.params if isinstance(param.default, str)]
+        if self.uses_task and (self.stage == "artifact" or self.uses_task not in texts):
+            raise ValueError(
+                f"{self.name}: uses_task {self.uses_task!r} must be a parameter of type str of a pass on checkpoints"
+            )
         _check_params(self.name, self.params)
 
     def stage_at(self, position: int) -> Stage:

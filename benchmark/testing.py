@@ -541,6 +541,8 @@ class _Grid:
         for role, id_ in step.inputs.items():
             if role != "data":  # a training or its export
                 given[role] = self.made.setdefault(id_, _Try(self._steps[id_], {"input": whole.first, "data": self._fit}))
+        if cast(CompressorSpec, provider.spec).uses_task:
+            given["source"] = whole.first  # what it does with another task's network, it does with this one's
 
         def call(values: Values) -> Step:
             return self._steps[dict(self._cell(provider, _recipe(provider, values)).chain)[provider.spec.name]]

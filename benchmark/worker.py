@@ -183,6 +183,7 @@ def _build(run: Callable[[Any, Any, Mapping[str, Any]], None]) -> Callable[[Mapp
             threads=step["threads"],
             input=_path(step, "input"),
             reference=_path(step, "reference"),
+            source=_path(step, "source"),
             output=folder / "output",
             remaining=lambda: deadline - time.monotonic(),
             score=lambda outputs: quality.score(outputs, validation.y, info.metrics[0], settings["output_kind"]),

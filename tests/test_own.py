@@ -48,6 +48,15 @@ def test_an_entry_becomes_a_task(registry: Registry, tmp_path: Path) -> None:
     assert (plain.unit, plain.options["unit"]) == ("row", "")
 
 
+def test_tasks_of_one_file_share_its_rows(registry: Registry, tmp_path: Path) -> None:
+    for name in ("one.csv", "same.csv", "other.csv"):
+        (tmp_path / name).write_text("a,b,left\n1,2,yes\n" + ("" if name == "other.csv" else "2,1,no\n"))
+    tasks = {name: own(tmp_path / f"{name}.csv") for name in ("one", "same", "other")}
+    found = with_own(registry, tasks).tasks
+    shares = {name: found[name].spec.shares_rows for name in tasks}  # type: ignore[union-attr]  # tasks have it
+    assert shares == {"one": ("same",), "same": ("one",), "other": ()}
+
+
 def test_a_name_that_is_taken_is_refused(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text(TABLE, encoding="utf-8")
     with pytest.raises(UserError, match=r"^task mnist: pocketbench has a task of that name; choose another$"):

@@ -331,3 +331,52 @@ def test_no_model_pass_stands_behind_one_that_must_be_the_last(registry: Registr
         "",
     ]
     assert [bool(cell.chain) for cell in whole.cells] == [True, False, False, True]
+
+
+def transferred(*sources: str, **changes: object) -> Suite:
+    recipes = [(f'transfer(source="{source}")', "prune-structured") for source in sources]
+    return suite(*recipes, **{"tasks": ("nodule-shape",), "backends": ("torch",), **changes})
+
+
+def test_a_pass_is_given_the_reference_of_another_task(registry: Registry) -> None:
+    """Of its fold 0, whichever folds the suite asks for, and whether the task is one of the suite or not."""
+    known = {("nodule-shape", 3): PREPARED["german-credit", 0], ("mnist-10k", 0): PREPARED["german-credit", 0]}
+    for tasks in (("nodule-shape",), ("nodule-shape", "mnist-10k")):
+        whole = plan(transferred("mnist-10k", tasks=tasks, folds=(3,)), registry, known, MACHINE)
+        cell = next(one for one in whole.cells if one.task == "nodule-shape" and one.recipe.startswith("transfer"))
+        step = whole.steps[dict(cell.chain)["transfer"]]
+        train = whole.steps[step.inputs["source"]]
+        assert step.inputs == {"source": train.id, "data": cell.prepare}
+        assert (train.kind, train.label) == ("train", "mnist-10k · fold 0 · torch cnn · seed 0 · reference: train")
+        assert whole.steps[train.inputs["data"]].label == "mnist-10k · fold 0: prepare"
+        # If they fail this row says so, and their time is part of its own.
+        assert cell.teachers == (("mnist-10k: prepare", train.inputs["data"]), ("mnist-10k: train", train.id))
+        assert [one.task for one in whole.cells] == [task for task in tasks for _ in range(2)]
+        order = list(whole.steps)
+        assert order.index(train.inputs["data"]) < order.index(train.id) < order.index(step.id)
+    changed = {**known, ("mnist-10k", 0): dataclasses.replace(known["mnist-10k", 0], fingerprint="e" * 64)}
+    other = plan(transferred("mnist-10k", folds=(3,)), registry, changed, MACHINE)
+    assert dict(only(other, cell.recipe).chain)["transfer"] != step.id
+
+
+def test_what_is_no_source_for_a_task_is_a_row_with_a_reason(registry: Registry) -> None:
+    whole = plan(transferred("nodule-shape", "watch-imu", ""), registry, {}, MACHINE)
+    assert [cell.skipped for cell in whole.cells] == [
+        "",
+        "nodule-shape is the task itself, and no source for it",
+        "a network for sequence tasks (watch-imu) is no source for image tasks",
+        "",
+    ]
+    assert not whole.cells[-1].teachers  # of published weights
+    for task, source in (("mnist-10k", "mnist"), ("mnist", "mnist-10k")):
+        skipped = plan(transferred(source, tasks=(task,)), registry, {}, MACHINE).cells[1].skipped
+        assert skipped == f"{source} is no source for {task}: they share rows, and test rows would have been trained on"
+    with pytest.raises(UserError, match="unknown task 'mnist-10'; did you mean 'mnist-10k'"):
+        plan(transferred("mnist-10"), registry, {}, MACHINE)
+
+
+def test_a_source_that_cannot_be_had_is_a_reason(registry: Registry) -> None:
+    absent = dataclasses.replace(registry.tasks["mnist-10k"], missing=("numpy",))
+    registry = dataclasses.replace(registry, tasks={**registry.tasks, "mnist-10k": absent})
+    cell = plan(transferred("mnist-10k"), registry, {}, MACHINE).cells[1]
+    assert cell.skipped == f"task/mnist-10k {absent.hint}"

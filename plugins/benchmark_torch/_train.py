@@ -63,12 +63,15 @@ def fit(
     """Trains ``model`` in place on ``context.train`` for ``share`` of ``context.training["updates"]`` updates, at least one.
 
     AdamW (Loshchilov and Hutter, arXiv 1711.05101), a linear warm-up of 5 % of the updates, then a cosine to zero. Each time a
-    row is drawn it is moved by up to ``context.training["shift"]`` pixels or time steps (:func:`shifted`). About 20
-    times ``context.score`` judges the validation rows; the best state is what ``model`` ends with. Training ends sooner
-    after 10 scorings in a row without a better one (``early``), or when ``context.remaining()`` runs out (``deadline``).
-    Equal contexts give bit-equal models, unless a deadline struck. What is exactly zero in a weight matrix when training begins
-    stays so after every update, momentum and weight decay or not: a pruned network stays pruned, whatever pass comes next.
-    A matrix of nothing but zeros is taken for one that is yet to learn.
+    row is drawn it is moved by up to ``context.training["shift"]`` pixels or time steps (:func:`shifted`), and lies in any of its
+    positions where ``context.training["turn"]`` says so (:func:`turned`). About 20 times ``context.score`` judges the validation
+    rows; the best state is what ``model`` ends with. Training ends sooner after 10 scorings in a row without a better one
+    (``early``), or when ``context.remaining()`` runs out (``deadline``). Equal contexts give bit-equal models, unless a
+    deadline struck.
+
+    What is exactly zero in a weight matrix when training begins stays so after every update, momentum and weight decay or not: a
+    pruned network stays pruned, whatever pass comes next. A matrix of nothing but zeros is taken for one that is yet to learn.
+    Parameters that require no gradient stay as they are, and a module that has no others stays in evaluation mode.
 
     ``loss(model, x, y)`` -> float32 (): the mean loss of a batch, instead of cross-entropy; x is float32 in the task's layout,
     y int64 (N,), ``model`` is in training mode. ``after_step(model)`` may change weights in place after each update (to keep
@@ -82,7 +85,8 @@ def fit(
     updates = planned(context, share)
     # In memory: a data loader spends more time on a batch of this size than the network does.
     x, y = torch.tensor(np.asarray(context.train.x)), torch.tensor(np.asarray(context.train.y))
-    most, generator = int(context.training.get("shift", 0)), torch.Generator().manual_seed(context.seed)
+    most, turn = int(context.training.get("shift", 0)), bool(context.training.get("turn", False))
+    generator = torch.Generator().manual_seed(context.seed)
     hard = cross_entropy(context.task.class_weight)
     loss = loss or (lambda model, x, y: hard(model(x), y))
     # Channels last: an update of a two-dimensional network takes about a quarter less time, and no other one changes.
@@ -94,9 +98,16 @@ def fit(
     (group,) = optimizer.param_groups
     interval = max(1, updates // _SCORINGS)
     best, best_score, since_best, losses = copy.deepcopy(model.state_dict()), -math.inf, 0, list[float]()
-    model.train()  # once: predict leaves modes as they are, and every call in this loop counts where an update takes 0.4 ms
+    # Once: predict leaves modes as they are, and every call in this loop counts where an update takes 0.4 ms.
+    model.train()
+    for module in model.modules():
+        learned = [parameter.requires_grad for parameter in module.parameters()]
+        if learned and not any(learned):
+            module.eval()
     for done, rows in zip(range(1, updates + 1), _batches(len(y), int(context.training["batch"]), context.seed), strict=False):
-        value = loss(model, shifted(x.index_select(0, rows), most, generator), y.index_select(0, rows))
+        drawn = x.index_select(0, rows)
+        drawn = shifted(turned(drawn, generator) if turn else drawn, most, generator)
+        value = loss(model, drawn, y.index_select(0, rows))
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         group["lr"] = lr * _rate(done - 1, updates)
@@ -134,6 +145,18 @@ def shifted(x: torch.Tensor, most: int, generator: torch.Generator) -> torch.Ten
         padded = nn.functional.pad(x.transpose(axis, -1), (most, most)).transpose(axis, -1)
         starts = torch.randint(2 * most + 1, (len(x), *[1] * (x.ndim - 1)), generator=generator)
         x = torch.take_along_dim(padded, starts + torch.arange(x.shape[axis]).view(along), axis)
+    return x
+
+
+def turned(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Images float32 (N, C, H, W), each in one of the 8 positions in which a square can lie, at random: mirrored, turned by
+    quarters, both or neither; those that are not square in one of 4. Other rows are returned as they are."""
+    if x.ndim != 4:
+        return x
+    axes: list[tuple[int, int]] = [(2, 2), (3, 3), *([(2, 3)] if x.shape[2] == x.shape[3] else [])]
+    for one, other in axes:
+        chosen = torch.randint(2, (len(x), 1, 1, 1), generator=generator).bool()
+        x = torch.where(chosen, x.flip(one) if one == other else x.transpose(one, other), x)
     return x
 
 

@@ -35,6 +35,7 @@ def benchmark_tasks() -> list[TaskSpec]:
             name="mnist-10k",
             summary="First 10,000 MNIST training digits, 28x28 grey. Saturated: a smoke and compression-curve task, not MNIST.",
             target="benchmark_mnist._task:Mnist10k",
+            shares_rows=("mnist",),
             requires={"numpy": "numpy", "sklearn": "scikit-learn"},
             version="1",
             modality="image",

@@ -15,7 +15,7 @@ from benchmark.measure import graph
 
 MakeContext: TypeAlias = Callable[..., tuple[Context, Any]]
 TRAINING = {"updates": 2, "batch": 32, "lr": 1e-2}
-PASSES = {
+PASSES: dict[str, dict[str, str | float]] = {
     "_prune:PruneStructured": {
         "sparsity": 0.5,
         "importance": "l1",
@@ -57,6 +57,8 @@ def test_three_ways_to_one_shape(
     for target, params in PASSES.items():
         module, _, attribute = target.partition(":")
         code = getattr(importlib.import_module(f"benchmark_{name}.{module}"), attribute)()
+        if (name, attribute) == ("torch", "Distil"):
+            params = {"student": "", **params}
         pruned = reference.output if attribute == "PruneStructured" else None
         context, _ = make_context(task, architecture, training=TRAINING, params=params, input=pruned, reference=reference.output)
         code.compress(context)

@@ -342,7 +342,7 @@ def test_only_the_student_learns(make_context: MakeContext) -> None:
     source, _ = make_context("watch-imu", "cnn1d", training=training)
     Torch().train(source)
     before = {path.name: path.read_bytes() for path in source.output.iterdir()}
-    params = {"width": 0.5, "temperature": 4.0, "soft": 1.0, "finetune": 0.5}
+    params: dict[str, str | float] = {"student": "", "width": 0.5, "temperature": 4.0, "soft": 1.0, "finetune": 0.5}
     context, journal = make_context("watch-imu", "cnn1d", training=training, params=params, reference=source.output)
     teacher = benchmark_torch.load(source.output)
     state = {name: value.clone() for name, value in teacher.state_dict().items()}
@@ -368,7 +368,7 @@ def test_behind_other_passes_their_network_is_taught(make_context: MakeContext) 
     Torch().train(source)
     pruned, _ = make_context("watch-imu", "cnn1d", training=TRAINING)
     benchmark_torch.save(fresh(pruned, 0.25), pruned.output)
-    params = {"width": 0.5, "temperature": 4.0, "soft": 0.5, "finetune": 0.5}
+    params: dict[str, str | float] = {"student": "", "width": 0.5, "temperature": 4.0, "soft": 0.5, "finetune": 0.5}
     context, journal = make_context(
         "watch-imu", "cnn1d", training=TRAINING, params=params, input=pruned.output, reference=source.output
     )
@@ -379,8 +379,22 @@ def test_behind_other_passes_their_network_is_taught(make_context: MakeContext) 
         name: value.shape for name, value in arrays(before).items()
     }
     assert not equal(arrays(after), arrays(before))
-    with pytest.raises(NotApplicable, match="width is that of a fresh network"):
+    with pytest.raises(NotApplicable, match="student and width are those of a fresh network"):
         Distil().compress(dataclasses.replace(context, params={**params, "width": 0.25}))
+    with pytest.raises(NotApplicable, match="student and width are those of a fresh network"):
+        Distil().compress(dataclasses.replace(context, params={**params, "student": "cnn1d"}))
+
+
+def test_a_student_may_be_another_network(make_context: MakeContext) -> None:
+    source, _ = make_context("watch-imu", "resnet-8", training=TRAINING)
+    Torch().train(source)
+    params: dict[str, str | float] = {"student": "cnn1d", "width": 0.75, "temperature": 4.0, "soft": 0.5, "finetune": 0.0}
+    context, _ = make_context("watch-imu", "resnet-8", training=TRAINING, params=params, reference=source.output)
+    Distil().compress(context)
+    student, _ = make_context("watch-imu", "cnn1d")
+    assert str(benchmark_torch.load(context.output)) == str(fresh(student, 0.75).eval())
+    with pytest.raises(NotApplicable, match="lenet-5 is no network for sequence tasks"):
+        Distil().compress(dataclasses.replace(context, params={**params, "student": "lenet-5"}))
 
 
 class Constant(nn.Module):
