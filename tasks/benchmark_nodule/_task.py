@@ -49,12 +49,20 @@ def split(patients: NDArray[np.int64], fold: int) -> tuple[NDArray[np.int64], ND
 class NoduleShape:
     """Nodules: x is float32 (N, 3, 32, 32), the share of readers (0..1) whose outline holds a point, for three neighbouring
     slices at 1 mm a pixel; y is 1 for round (mean sphericity rating of the readers at least 4; others at most 3.5); the unit is
-    the patient."""
+    the patient. ``training_rows``: how many of a fold's training rows there are, drawn by numpy's generator of the fold's
+    number; without it, all."""
+
+    def __init__(self, training_rows: int | None = None) -> None:
+        self._training_rows = training_rows
 
     def load(self, fold: int) -> TaskData:
-        """About 985 training, 330 validation and 330 test rows. Raises ValueError for a fold that does not exist."""
+        """About 985 training (unless fewer are asked for), 330 validation and 330 test rows. Raises ValueError for a fold that
+        does not exist."""
         images, labels, patients = read()
-        train, validation, test = (Split(x=images[rows], y=labels[rows], units=patients[rows]) for rows in split(patients, fold))
+        parts = list(split(patients, fold))
+        if self._training_rows is not None:
+            parts[0] = np.sort(np.random.RandomState(fold).permutation(parts[0])[: self._training_rows])
+        train, validation, test = (Split(x=images[rows], y=labels[rows], units=patients[rows]) for rows in parts)
         return TaskData(
             train=train,
             validation=validation,
