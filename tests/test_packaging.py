@@ -38,7 +38,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     assert {
         "benchmark/py.typed",
         *(f"benchmark/suites/{name}.toml" for name in ("edge", "edge-full", "edge-paper", "smoke")),
-        *(f"benchmark/suites/{name}.toml" for name in ("compression", "deep-compression", "distillation")),
+        *(f"benchmark/suites/{name}.toml" for name in ("compression", "deep-compression", "distillation", "transfer")),
     } <= set(names)
     assert sum(name.endswith(".xz") for name in names) == 4
     assert sum(name.endswith("data/SOURCE.md") for name in names) == 4
@@ -75,6 +75,7 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "compressor/torch/prune-magnitude",
         "compressor/torch/prune-structured",
         "compressor/torch/qat-int8",
+        "compressor/torch/transfer",
         "runtime/onnxruntime",
         "runtime/packed",
         "task/breast-mnist",
@@ -82,6 +83,7 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "task/mnist",
         "task/mnist-10k",
         "task/nodule-shape",
+        "task/nodule-shape-300",
         "task/occupancy",
         "task/pneumonia-mnist",
         "task/retina-mnist",

@@ -24,7 +24,7 @@ PACKAGES = [package for package, *_ in TASKS.values()]
 
 
 def spec_of(package: str) -> TaskSpec:
-    (spec,) = (one for one in importlib.import_module(package).benchmark_tasks() if not one.sources)
+    (spec,) = (one for one in importlib.import_module(package).benchmark_tasks() if not one.sources and not one.options)
     assert isinstance(spec, TaskSpec)
     return spec
 

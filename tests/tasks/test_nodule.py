@@ -44,6 +44,20 @@ def test_patients_are_dealt_to_the_folds_in_turn() -> None:
     ]
 
 
+@pytest.mark.parametrize("fold", [0, 4])
+def test_few_training_rows_are_some_of_all(fold: int) -> None:
+    few, whole = NoduleShape(training_rows=300).load(fold), NoduleShape().load(fold)
+    assert len(few.train) == 300
+    assert 0.4 < few.train.y.mean() < 0.65  # not the first of a sorted file
+    known = {row.tobytes() for row in whole.train.x}
+    assert all(row.tobytes() in known for row in few.train.x)
+    for one, other in ((few.validation, whole.validation), (few.test, whole.test)):
+        np.testing.assert_array_equal(one.x, other.x)
+        np.testing.assert_array_equal(one.units, other.units)
+    assert not set(few.train.units) & {*few.validation.units, *few.test.units}
+    np.testing.assert_array_equal(few.train.x, NoduleShape(training_rows=300).load(fold).train.x)
+
+
 def test_inside_follows_the_even_odd_rule() -> None:
     # A square of side 4 with a notch cut into its right side, down to (2, 2).
     polygon = np.array([(0, 0), (4, 0), (2, 2), (4, 4), (0, 4)], np.float64)
