@@ -45,9 +45,12 @@ class Distil:
 def distillation(teacher: nn.Module, hard: Hard, temperature: float, soft: float) -> Loss:
     """``(1 - soft) * hard(logits, labels) + soft * temperature ** 2 * KL(teacher || student)``, both softened by ``temperature``:
     Hinton et al., arXiv 1503.02531. The square keeps the size of the soft gradients, whatever the temperature. The mean over rows
-    of the sum over classes: a mean over elements would be too small by the number of classes. ``teacher`` must not train."""
+    of the sum over classes: a mean over elements would be too small by the number of classes. ``teacher`` must not train; with
+    ``soft`` = 0 it is not asked, and the student learns alone."""
 
     def loss(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if not soft:
+            return hard(model(x), y)
         with torch.no_grad():
             target = functional.log_softmax(teacher(x) / temperature, dim=1)
         outputs = model(x)
