@@ -519,7 +519,8 @@ class _Runner:
         blamed = min(child.current, len(child.steps) - 1)
         for position, step in enumerate(child.steps):
             report = read_report(self.layout.part(step.id), step.kind)
-            if report is None or (child.stopped and position == blamed):
+            # No step of the job came after one that did not end well, though the host may have looked on in between.
+            if report is None or (child.stopped and (position == blamed or report.outcome != "ok")):
                 report = _without_result(child)
             result = self._conclude(step, dataclasses.replace(_with_usage(report, child, position), how=self._how(step)))
             self.results[step.id] = result
