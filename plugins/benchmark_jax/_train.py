@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import pickle
@@ -21,17 +22,23 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from benchmark import Context
-from benchmark_jax._models import Chain, build, view
+from benchmark_jax._models import build, view
+from benchmark_jax._zeros import stay_zero, zeros
 
 Floats: TypeAlias = NDArray[np.float32]
 Loss: TypeAlias = Callable[[Any, jax.Array, jax.Array], jax.Array]
 AfterStep: TypeAlias = Callable[[nnx.Module], None]
+Augmentation: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 
 _WEIGHT_DECAY = 0.05
 _WARM_UP = 0.05  # share of the updates
 _SCORINGS = 20
 _PATIENCE = 10  # scorings without a better one, after which training stops
 _ROWS = 256  # predicted at a time
+_CHUNK = 100  # updates in one call, at most: between calls the deadline is looked at
+
+# What a step costs must not depend on what was compiled before.
+jax.config.update("jax_enable_compilation_cache", False)  # type: ignore[no-untyped-call]  # jax has gaps
 
 
 class Jax:
@@ -51,7 +58,7 @@ class Jax:
         onnx.save(to_onnx(load(context.input), context.task.input_shape), context.output / "model.onnx")
 
 
-def fresh(context: Context, width: float = 1.0) -> Chain:
+def fresh(context: Context, width: float = 1.0) -> nnx.Sequential:
     """An untrained network of ``context.architecture`` for this task and seed, its hidden channels multiplied by ``width``."""
     return build(context.architecture, context.task.input_shape, len(context.task.classes), context.seed, width)
 
@@ -63,44 +70,66 @@ def fit(
     share: float = 1.0,
     loss: Loss | None = None,
     after_step: AfterStep | None = None,
+    transformation: optax.GradientTransformation | None = None,
+    earliest: int = 1,
 ) -> None:
     """Trains ``model`` in place on ``context.train`` for ``share`` of ``context.training["updates"]`` updates, at least one.
 
-    AdamW (Loshchilov and Hutter, arXiv 1711.05101), a linear warm-up of 5 % of the updates, then a cosine to zero. About 20
-    times ``context.score`` judges the validation rows; the best state is what ``model`` ends with. Training ends sooner
-    after 10 scorings in a row without a better one (``early``), or when ``context.remaining()`` runs out (``deadline``).
-    Equal contexts give bit-equal models, unless a deadline struck.
+    AdamW (Loshchilov and Hutter, arXiv 1711.05101), a linear warm-up of 5 % of the updates, then a cosine to zero. Each time a
+    row is drawn it is moved by up to ``context.training["shift"]`` pixels or time steps (:func:`shifted`), and lies in any of its
+    positions where ``context.training["turn"]`` says so (:func:`turned`). About 20 times ``context.score`` judges the validation
+    rows; the best state is what ``model`` ends with, of those after at least ``earliest`` updates: earlier ones are not scored.
+    Training ends sooner after 10 scorings in a row without a better one (``early``), or when ``context.remaining()`` runs out
+    (``deadline``). Equal contexts give bit-equal models, unless a deadline struck.
+
+    What is exactly zero in a weight matrix when training begins stays so after every update, momentum and weight decay or not: a
+    pruned network stays pruned, whatever pass comes next. A matrix of nothing but zeros is taken for one that is yet to learn.
 
     ``loss(model, x, y)`` -> float32 (): the mean loss of a batch, instead of cross-entropy; x is float32 in the task's layout,
-    y int32 (N,), ``model`` is in training mode. ``after_step(model)`` may change weights in place after each update (to
-    keep a mask, for example). Both are traced by JAX once and then compiled, so they must be pure but for ``model``.
+    y int32 (N,), ``model`` is in training mode. ``transformation`` sees and may change each update last. ``after_step(model)``
+    may change weights in place after each update. All are traced by JAX once and then compiled, so they must be pure but for
+    ``model``.
     """
-    updates = max(1, round(share * int(context.training["updates"])))
+    updates = planned(context, share)
     x, y = jnp.asarray(np.asarray(context.train.x)), jnp.asarray(np.asarray(context.train.y, np.int32))
-    rule = optax.adamw(_schedule(float(context.training["lr"]), updates), weight_decay=_WEIGHT_DECAY)
     learner = view(model, training=True)
+    masks = zeros(nnx.state(learner, nnx.Param))
+    rule = optax.chain(
+        optax.adamw(_schedule(float(context.training["lr"]), updates), weight_decay=_WEIGHT_DECAY),
+        *([] if masks is None else [stay_zero(masks)]),
+        *([] if transformation is None else [transformation]),
+    )
     graph, state = nnx.split((learner, nnx.Optimizer(learner, rule, wrt=nnx.Param)))
     batch = min(int(context.training["batch"]), len(y))
+    interval = max(1, updates // _SCORINGS)
 
     started = time.perf_counter()
     hard = cross_entropy(context.task.class_weight)
-    update = functools.partial(_update, graph, loss or (lambda model, x, y: hard(model(x), y)), after_step)
-    # One compiled update, called from Python: inside lax.scan XLA's CPU compiler leaves the gradients of convolutions to naive
-    # loops, 10 to 40 times as slow, and a call costs a fraction of a millisecond.
-    run = jax.jit(update).lower(state, x, y, np.arange(batch, dtype=np.int32)).compile()
+    update = functools.partial(
+        _update,
+        graph,
+        loss or (lambda model, x, y: hard(model(x), y)),
+        after_step,
+        _augmentation(context),
+    )
+    run, most = _compiled(update, state, x, y, np.zeros((min(interval, _CHUNK), batch), np.int32))
     predict(model, context.validation.x[:1])
     compile_seconds = time.perf_counter() - started
 
-    interval = max(1, updates // _SCORINGS)
-    best, best_score, since_best, losses = state, -math.inf, 0, []
-    for done, rows in zip(range(1, updates + 1), _batches(len(y), batch, context.seed), strict=False):
-        state, value = run(state, x, y, rows)
-        losses.append(float(value))  # waits for the update, so that the clock is right
+    batches = _batches(len(y), batch, context.seed)
+    best, best_score, since_best, losses, done = state, -math.inf, 0, list[float](), 0
+    while done < updates:
+        count = min(most, interval - done % interval, updates - done)
+        rows = np.zeros((most, batch), np.int32)
+        rows[:count] = list(itertools.islice(batches, count))
+        state, value = run(state, x, y, rows, count, done)
+        losses.append(float(value))  # waits for the updates, so that the clock is right
+        done += count
         late = context.remaining() <= 0
         if done % interval and done < updates and not late:
             continue
-        score = context.score(predict(nnx.merge(graph, state)[0], context.validation.x))
-        context.log(done, loss=math.fsum(losses) / len(losses), score=score)
+        score = context.score(predict(nnx.merge(graph, state)[0], context.validation.x)) if done >= earliest else math.nan
+        context.log(done, loss=math.fsum(losses) / ((done - 1) % interval + 1), score=score)
         losses.clear()
         since_best += 1
         if not score <= best_score:  # a score that is undefined (NaN) is no reason to keep an older state
@@ -110,6 +139,35 @@ def fit(
     nnx.update(model, best[0])
     stopped_by = "updates" if done == updates else "early" if since_best == _PATIENCE else "deadline"
     context.trained(updates=done, stopped_by=stopped_by, compile_seconds=compile_seconds)
+
+
+def planned(context: Context, share: float) -> int:
+    """The updates that :func:`fit` runs for ``share`` unless it stops early: at least one."""
+    return max(1, round(share * int(context.training["updates"])))
+
+
+def shifted(x: jax.Array, most: int, key: jax.Array) -> jax.Array:
+    """Rows float32 (N, C, H, W) or (N, C, T), each moved by a number of places from -``most`` to ``most`` along each axis but the
+    channels', zeros where nothing comes from. Rows of tables (N, D) are returned as they are."""
+    for axis, part in zip(range(2, x.ndim), jax.random.split(key, x.ndim), strict=False):
+        edges = [(most, most) if one == axis else (0, 0) for one in range(x.ndim)]
+        starts = jax.random.randint(part, (len(x),), 0, 2 * most + 1)
+        cut = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=x.shape[axis], axis=axis - 1)
+        x = jax.vmap(cut)(jnp.pad(x, edges), starts)
+    return x
+
+
+def turned(x: jax.Array, key: jax.Array) -> jax.Array:
+    """Images float32 (N, C, H, W), each in one of the 8 positions in which a square can lie, at random: mirrored, turned by
+    quarters, both or neither; those that are not square in one of 4. Other rows are returned as they are."""
+    if x.ndim != 4:
+        return x
+    changes: list[Callable[[jax.Array], jax.Array]] = [lambda x: jnp.flip(x, 2), lambda x: jnp.flip(x, 3)]
+    if x.shape[2] == x.shape[3]:
+        changes.append(lambda x: jnp.swapaxes(x, 2, 3))
+    for change, part in zip(changes, jax.random.split(key, len(changes)), strict=True):
+        x = jnp.where(jax.random.bernoulli(part, shape=(len(x), 1, 1, 1)), change(x), x)
+    return x
 
 
 def predict(model: nnx.Module, x: Floats) -> Floats:
@@ -144,16 +202,60 @@ def _outputs(graph: Any, state: Any, x: jax.Array) -> Any:
 
 
 def _update(
-    graph: Any, loss: Loss, after_step: AfterStep | None, state: Any, x: jax.Array, y: jax.Array, rows: jax.Array
+    graph: Any,
+    loss: Loss,
+    after_step: AfterStep | None,
+    augmented: Augmentation,
+    state: Any,
+    x: jax.Array,
+    y: jax.Array,
+    rows: jax.Array,
+    done: jax.Array,
 ) -> tuple[Any, jax.Array]:
-    """One update on these rows of ``x`` and ``y``; returns the new state and the loss before it. ``graph`` and ``state`` are the
-    nnx split of (model, optimizer)."""
+    """One update on these rows of ``x`` and ``y``, after ``done`` others; returns the new state and the loss before it. ``graph``
+    and ``state`` are the nnx split of (model, optimizer)."""
     model, optimizer = nnx.merge(graph, state)
-    value, gradient = nnx.value_and_grad(loss)(model, x[rows], y[rows])
+    value, gradient = nnx.value_and_grad(loss)(model, augmented(x[rows], done), y[rows])
     optimizer.update(model, gradient)
     if after_step is not None:
         after_step(model)
     return nnx.state((model, optimizer)), value
+
+
+def _compiled(update: Any, state: Any, x: jax.Array, y: jax.Array, rows: NDArray[np.int32]) -> tuple[Any, int]:
+    """The compiled function of (state, x, y, rows (n, batch), count, done) that makes the first ``count`` of ``n`` updates after
+    ``done`` others and gives the new state and the sum of the losses; and n.
+
+    Several updates a call where the program allows it: a call costs as much time as an update of a small perceptron. One where it
+    convolves: inside loops XLA's CPU compiler leaves the gradients of convolutions to naive code, 10 to 40 times as slow.
+    """
+    traced = jax.jit(update).trace(state, x, y, rows[0], 0)
+    if "conv_general_dilated" in str(traced.jaxpr):
+        one = traced.lower().compile()
+        return lambda state, x, y, rows, count, done: one(state, x, y, rows[0], done), 1
+
+    def several(state: Any, x: jax.Array, y: jax.Array, rows: jax.Array, count: int, done: int) -> Any:
+        def step(index: jax.Array, carried: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+            state, value = update(carried[0], x, y, rows[index], done + index)
+            return state, carried[1] + value
+
+        return jax.lax.fori_loop(0, count, step, (state, jnp.float32(0)))
+
+    return jax.jit(several).lower(state, x, y, rows, 1, 0).compile(), len(rows)
+
+
+def _augmentation(context: Context) -> Augmentation:
+    """The function of rows and the number of updates before that gives the rows as they are learned from."""
+    most, turn = int(context.training.get("shift", 0)), bool(context.training.get("turn", False))
+
+    def augmented(x: jax.Array, done: jax.Array) -> jax.Array:
+        if not most and not turn:
+            return x
+        one, other = jax.random.split(jax.random.fold_in(jax.random.key(context.seed), done))
+        x = turned(x, one) if turn else x
+        return shifted(x, most, other) if most else x
+
+    return augmented
 
 
 def cross_entropy(class_weight: tuple[float, ...] | None) -> Callable[[jax.Array, jax.Array], jax.Array]:

@@ -16,9 +16,10 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
+from benchmark_jax._blocks import halve, max_pool
 from benchmark_jax._controls import Longer, Narrow
 from benchmark_jax._distil import Distil, distillation
-from benchmark_jax._models import Chain, build, halve, max_pool
+from benchmark_jax._models import build
 from benchmark_jax._train import Jax, cross_entropy, fresh
 from flax import nnx
 from numpy.typing import NDArray
@@ -141,7 +142,7 @@ def test_deadline_keeps_the_best(credit: tuple[Context, Any]) -> None:
     model = fresh(context)
     benchmark_jax.fit(model, dataclasses.replace(context, remaining=lambda: next(left, 0.0)))
     assert journal.training["stopped_by"] == "deadline"
-    assert journal.training["updates"] == journal.curve[-1]["step"] == 16
+    assert journal.training["updates"] == journal.curve[-1]["step"] == 48  # at the end of a call, of three updates here
     best = max(point["score"] for point in journal.curve)
     assert context.score(benchmark_jax.predict(model, context.validation.x)) == best
 
@@ -189,11 +190,11 @@ def test_after_step_keeps_a_mask_exactly(make_context: MakeContext) -> None:
     mask = np.asarray(np.random.default_rng(0).random((60, 64)) < 0.5, np.float32)
 
     def keep(model: Any) -> None:
-        model.layers[0].kernel[...] *= mask
+        model.layers[1].kernel[...] *= mask
 
-    before = np.asarray(model.layers[0].kernel[...])
+    before = np.asarray(model.layers[1].kernel[...])
     benchmark_jax.fit(model, context, after_step=keep)
-    kernel = np.asarray(model.layers[0].kernel[...])
+    kernel = np.asarray(model.layers[1].kernel[...])
     assert np.array_equal(kernel == 0, mask == 0)
     assert np.all((kernel != before)[mask == 1])
 
@@ -203,7 +204,7 @@ def test_own_loss_is_what_is_trained(make_context: MakeContext) -> None:
     seen = []
 
     def loss(model: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        seen.append((x.shape, y.dtype, model.layers[1].use_running_average))
+        seen.append((x.shape, y.dtype, model.layers[2].use_running_average))
         return jnp.asarray(3.0 + 0.0 * model(x).sum())
 
     model = fresh(context)
@@ -228,7 +229,7 @@ def test_prediction_is_in_evaluation_mode_and_changes_nothing(make_context: Make
     assert np.array_equal(one_by_one, together)
     assert np.array_equal(benchmark_jax.predict(model, np.tile(x, (9, 1, 1)))[-33:], together)
     assert all(np.array_equal(one, other) for one, other in zip(before, arrays(model), strict=True))
-    assert not model.layers[1].use_running_average
+    assert not model.layers[2].use_running_average
 
 
 def test_checkpoint_round_trip(make_context: MakeContext, tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_checkpoint_round_trip(make_context: MakeContext, tmp_path: Path) -> Non
     benchmark_jax.save(model, tmp_path)
     loaded: Any = benchmark_jax.load(tmp_path)
     assert all(np.array_equal(one, other) for one, other in zip(arrays(model), arrays(loaded), strict=True))
-    assert loaded.layers[1].use_running_average
+    assert loaded.layers[2].use_running_average
     assert {path.name for path in tmp_path.iterdir()} >= {"model.pickle", "meta.json"}
     assert json.loads((tmp_path / "meta.json").read_text(encoding="utf-8"))["parameters"] == 23_826
 
@@ -283,7 +284,7 @@ def test_export_equals_the_model(task: str, make_context: MakeContext) -> None:
 
 @export_warns
 def test_export_of_any_module(tmp_path: Path, make_context: MakeContext) -> None:
-    """A pass may save a network that is no chain."""
+    """A pass may save a network that is no chain of layers."""
     context, _ = make_context("german-credit", "mlp")
     x = context.train.x[:5]
     model = Residual(60)
@@ -310,7 +311,7 @@ def test_narrow_trains_a_small_network_for_both_lengths(make_context: MakeContex
     Narrow().compress(ever_better(context))
     assert journal.training["updates"] == 15
     model = benchmark_jax.load(context.output)
-    assert isinstance(model, Chain)
+    assert isinstance(model, nnx.Sequential)
     assert parameters(model) == 61 * 32 + 33 * 16 + 17 * 2
 
 
@@ -337,7 +338,7 @@ def test_only_the_student_learns(make_context: MakeContext) -> None:
     source, _ = make_context("watch-imu", "cnn1d", training=training)
     Jax().train(source)
     before = {path.name: path.read_bytes() for path in source.output.iterdir()}
-    params = {"width": 0.5, "temperature": 4.0, "soft": 1.0, "finetune": 0.5}
+    params = {"student": "", "width": 0.5, "temperature": 4.0, "soft": 1.0, "finetune": 0.5}
     context, journal = make_context("watch-imu", "cnn1d", training=training, params=params, reference=source.output)
     teacher = benchmark_jax.load(source.output)
     state, student = arrays(teacher), fresh(context, 0.5)

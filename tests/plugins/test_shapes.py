@@ -24,7 +24,7 @@ PASSES: dict[str, dict[str, str | float]] = {
         "finetune": 0.0,  # fine-tuning changes no shape, and takes time
     },
     "_controls:Narrow": {"width": 0.5, "finetune": 0.5},
-    "_distil:Distil": {"width": 0.5, "temperature": 4.0, "soft": 0.5, "finetune": 0.5},
+    "_distil:Distil": {"student": "", "width": 0.5, "temperature": 4.0, "soft": 0.5, "finetune": 0.5},
 }
 
 
@@ -57,8 +57,6 @@ def test_three_ways_to_one_shape(
     for target, params in PASSES.items():
         module, _, attribute = target.partition(":")
         code = getattr(importlib.import_module(f"benchmark_{name}.{module}"), attribute)()
-        if (name, attribute) == ("torch", "Distil"):
-            params = {"student": "", **params}
         pruned = reference.output if attribute == "PruneStructured" else None
         context, _ = make_context(task, architecture, training=TRAINING, params=params, input=pruned, reference=reference.output)
         code.compress(context)
