@@ -50,9 +50,9 @@ def _merged(layer: nnx.Linear, behind: nnx.BatchNorm) -> nnx.Linear:
     scale, shift, mean, variance, kernel = (np.asarray(value[...], np.float64) for value in values)
     factor = scale / np.sqrt(variance + behind.epsilon)
     bias = 0.0 if layer.bias is None else np.asarray(layer.bias[...], np.float64)
-    one: Any = nnx.Linear(layer.in_features, layer.out_features, rngs=nnx.Rngs(0))
-    one.kernel[...] = jnp.asarray(kernel * factor, jnp.float32)
-    one.bias[...] = jnp.asarray((bias - mean) * factor + shift, jnp.float32)
+    one = nnx.Linear(layer.in_features, layer.out_features, rngs=nnx.Rngs(0))
+    one.kernel = nnx.Param(jnp.asarray(kernel * factor, jnp.float32))
+    one.bias = nnx.Param(jnp.asarray((bias - mean) * factor + shift, jnp.float32))
     return one
 
 

@@ -61,7 +61,8 @@ def masked(model: Any, pruned: Any) -> Any:
             layer.kernel[...] = layer.kernel[...] * kept
             layer.bias[...] = layer.bias[...] * kept
         else:
-            for one in (layer.scale, layer.bias):
+            both: tuple[Any, ...] = (layer.scale, layer.bias)
+            for one in both:
                 one[...] = one[...] * kept
     return copy
 
