@@ -64,6 +64,7 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "compressor/int8-static",
         "compressor/jax/distil",
         "compressor/jax/longer",
+        "compressor/jax/low-rank",
         "compressor/jax/narrow",
         "compressor/jax/prune-magnitude",
         "compressor/jax/prune-structured",

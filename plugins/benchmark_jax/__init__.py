@@ -139,3 +139,13 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         requires=_REQUIRES,
         extra="jax",
     )
+    yield CompressorSpec(
+        name="low-rank",
+        target="benchmark_jax._low_rank:LowRank",
+        summary="Layers replaced by two thinner ones of lower rank (SVD), where these are smaller, then fine-tuned.",
+        stage="model",
+        backend="jax",
+        params=(Param("keep", 0.9, low=0.0, high=1.0), Param("by", "energy", choices=("energy", "rank")), _FINETUNE),
+        requires=_REQUIRES,
+        extra="jax",
+    )

@@ -35,11 +35,12 @@ def exported(model: Any) -> Any:
             return type(model)(exported(model.one), exported(model.other))
         case nnx.Sequential():
             layers: list[Any] = []
-            for layer in model.layers:
-                if isinstance(layer, nnx.BatchNorm) and layers and isinstance(layers[-1], nnx.Linear):
-                    layers[-1] = _merged(layers[-1], layer)
-                else:
-                    layers.append(exported(layer))
+            for part in map(exported, model.layers):
+                for layer in part.layers if isinstance(part, nnx.Sequential) else [part]:
+                    if isinstance(layer, nnx.BatchNorm) and layers and isinstance(layers[-1], nnx.Linear):
+                        layers[-1] = _merged(layers[-1], layer)
+                    else:
+                        layers.append(layer)
             return nnx.Sequential(*layers)
     return EXPORTED.get(model, model) if callable(model) and not isinstance(model, nnx.Module) else model
 
