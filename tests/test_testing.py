@@ -59,7 +59,7 @@ BROKEN = {
     "edits-what-it-reads": "inputs: it changed its data and input and reference",
     "needs-its-place": "reload: the checkpoint cannot be exported in another process: FileNotFoundError",
     "other-elsewhere": "reload: the checkpoint became another artifact in another process",
-    "two-threads": "threads: 2.",
+    "two-threads": "threads: ",  # how many: 2.0 on a quiet machine, less on a busy one
     "refuses-no-share": "parameters: share=0.0: failed: ValueError: some share is needed",
     "refuses-both": "parameters: way='far', loud=True: failed: ValueError: either of them",
     "says-nothing": "layers: it reported no matched and changed layers",
