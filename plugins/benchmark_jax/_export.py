@@ -22,8 +22,7 @@ from benchmark_jax._models import view
 def to_onnx(model: nnx.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
     """``model`` in evaluation mode as one ONNX graph: ``input`` float32 (N, *input_shape) -> ``output`` float32 (N, K)."""
     jax.eval_shape(_import_equinox_converters)
-    model = view(model, training=False)
-    model = exported(model)
+    model = exported(view(model, training=False))
     return fold(jax2onnx.to_onnx(model, [("N", *input_shape)], input_names=["input"], output_names=["output"]))
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from flax import nnx
 
 from benchmark import Context, NotApplicable
+from benchmark_jax._masks import masked, prune_gradually, smallest
 from benchmark_jax._train import fit, load, planned, save
-from benchmark_jax._zeros import masked, prune_gradually, smallest
 
 
 class PruneMagnitude:

@@ -22,8 +22,8 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from benchmark import Context
+from benchmark_jax._masks import stay_zero, zeros
 from benchmark_jax._models import build, view
-from benchmark_jax._zeros import stay_zero, zeros
 
 Floats: TypeAlias = NDArray[np.float32]
 Loss: TypeAlias = Callable[[Any, jax.Array, jax.Array], jax.Array]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import abc
+
 import torch
 from torch import nn
 
 
-class Rounded(nn.Module):
+class Rounded(nn.Module, abc.ABC):
     """A network that trains in another form than it ships in."""
 
+    @abc.abstractmethod
     def shipped(self) -> nn.Module:
         """What is exported in its place, in evaluation mode; itself it stays as it is."""
-        raise NotImplementedError
 
 
 class Sum(nn.Module):

@@ -14,8 +14,8 @@ import numpy as np
 import optax  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from benchmark_jax._magnitude import PruneMagnitude
+from benchmark_jax._masks import cubic, masked, prune_gradually, smallest, stay_zero, zeros
 from benchmark_jax._train import Jax
-from benchmark_jax._zeros import cubic, masked, prune_gradually, smallest, stay_zero, zeros
 from flax import nnx
 from numpy.typing import NDArray
 

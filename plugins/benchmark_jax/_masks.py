@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # it ships no types
 
+from benchmark_jax._models import channels
+
 Tree: TypeAlias = Any
 """A pytree of arrays."""
 
@@ -34,18 +36,13 @@ def masked(weights: Tree, masks: Tree) -> Tree:
     return jax.tree.map(lambda weight, mask: jnp.where(mask, 0, weight), weights, masks)
 
 
-def left(size: int, sparsity: float) -> int:
-    """How many of ``size`` weights are left when the share ``sparsity`` is zero: at least one."""
-    return max(1, round(size * (1 - sparsity)))
-
-
 def smallest(weights: Tree, sparsity: float, *, everywhere: bool) -> Tree:
     """The mask of the share ``sparsity`` of the weights, those of smallest magnitude (Han et al., arXiv 1506.02626), of equals
     the first: of all matrices together (``everywhere``), where each keeps at least one, or of each by itself. What is zero is
     among them as far as they go."""
     sizes = _sizes(weights)
     counts = [sum(sizes)] if everywhere else sizes
-    return _smallest(weights, [size - left(size, sparsity) for size in counts], everywhere=everywhere)
+    return _smallest(weights, [size - channels(size, 1 - sparsity) for size in counts], everywhere=everywhere)
 
 
 @functools.partial(jax.jit, static_argnames="everywhere")
@@ -105,7 +102,7 @@ def prune_gradually(sparsity: float, updates: int, *, everywhere: bool) -> optax
         sizes = _sizes(params)
         counted = [sum(sizes)] if everywhere else sizes
         # Counted before compiling: float32 would be one off.
-        wanted = [[size - left(size, cubic(moment / updates, sparsity)) for size in counted] for moment in moments]
+        wanted = [[size - channels(size, 1 - cubic(moment / updates, sparsity)) for size in counted] for moment in moments]
         done = state.done + 1
         after = masked(jax.tree.map(jnp.add, params, changes), state.masks)
         due = jnp.searchsorted(jnp.asarray(moments), done)
