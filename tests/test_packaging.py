@@ -65,6 +65,7 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "compressor/jax/distil",
         "compressor/jax/longer",
         "compressor/jax/low-rank",
+        "compressor/jax/transfer",
         "compressor/jax/narrow",
         "compressor/jax/prune-magnitude",
         "compressor/jax/prune-structured",

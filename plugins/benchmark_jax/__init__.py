@@ -110,6 +110,21 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         extra="jax",
     )
     yield CompressorSpec(
+        name="transfer",
+        target="benchmark_jax._transfer:Transfer",
+        summary="Starts from another task's network, or from published weights, and learns with some layers frozen or none.",
+        stage="start",
+        backend="jax",
+        uses_task="source",
+        params=(
+            Param("source", ""),
+            Param("learn", "full", choices=("frozen", "partial", "full")),
+            Param("finetune", 1.0, low=0.0),
+        ),
+        requires=_REQUIRES,
+        extra="jax",
+    )
+    yield CompressorSpec(
         name="prune-structured",
         target="benchmark_jax._prune:PruneStructured",
         summary="The least important channels removed, the same share in each hidden layer, then fine-tuned.",

@@ -286,6 +286,35 @@ _PUBLISHED: dict[str, Callable[[_Layers, tuple[int, ...], int, Scaled], nnx.Sequ
 }
 
 
+class Held(nnx.Variable[jax.Array]):
+    """A parameter that training leaves as it is."""
+
+
+def hold(layer: nnx.Module) -> None:
+    """Makes each parameter of ``layer`` a :class:`Held` one."""
+    _retype(layer, nnx.Param, Held)
+
+
+def release(model: nnx.Module) -> None:
+    """Makes each :class:`Held` parameter of ``model`` one that learns."""
+    _retype(model, Held, nnx.Param)
+
+
+def _retype(model: nnx.Module, old: type[nnx.Variable[jax.Array]], new: type[nnx.Variable[jax.Array]]) -> None:
+    for _, module in nnx.iter_modules(model):
+        for name, value in vars(module).items():
+            if type(value) is old:
+                setattr(module, name, new(value[...]))
+
+
 def view(model: nnx.Module, training: bool) -> nnx.Module:
-    """``model`` in training or evaluation mode: another module on the same arrays."""
-    return nnx.view(model, deterministic=not training, use_running_average=not training, raise_if_not_found=False)
+    """``model`` in training or evaluation mode: another module on the same arrays. Normalisations that are held are always in
+    evaluation mode: their statistics are part of what they do."""
+
+    def learns(path: Any, module: Any) -> bool:
+        return not any(isinstance(value, Held) for value in vars(module).values())
+
+    viewed = nnx.view(model, deterministic=True, use_running_average=True, raise_if_not_found=False)
+    if training:
+        viewed = nnx.view(viewed, only=learns, deterministic=False, use_running_average=False, raise_if_not_found=False)
+    return viewed
