@@ -17,7 +17,7 @@ import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
+from benchmark import BackendSpec, CompressorSpec, Param, RuntimeSpec, hookimpl
 
 if TYPE_CHECKING:
     from benchmark_jax._train import fit, load, predict, save
@@ -61,13 +61,25 @@ def benchmark_backends() -> Iterable[BackendSpec]:
         target="benchmark_jax._train:Jax",
         summary="Small networks in JAX and Flax.",
         architectures=_ARCHITECTURES,
-        exports=("onnx",),
+        exports=("onnx", "stablehlo"),
         output="logits",
         params=(
             *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
             *(Param("shift", 0, low=0, high=8), Param("turn", False)),
         ),
         requires=_REQUIRES,
+        extra="jax",
+    )
+
+
+@hookimpl
+def benchmark_runtimes() -> Iterable[RuntimeSpec]:
+    yield RuntimeSpec(
+        name="jax",
+        target="benchmark_jax._stablehlo:JaxRuntime",
+        summary="JAX on the CPU: StableHLO files, compiled with XLA while loading.",
+        formats=("stablehlo",),
+        requires={"jax": "jax", "numpy": "numpy"},
         extra="jax",
     )
 

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from benchmark import Context
 from benchmark_jax._masks import stay_zero, zeros
+from benchmark_jax._merge import exported
 from benchmark_jax._models import build, view
+from benchmark_jax._stablehlo import write
 
 Floats: TypeAlias = NDArray[np.float32]
 Loss: TypeAlias = Callable[[Any, jax.Array, jax.Array], jax.Array]
@@ -51,11 +53,16 @@ class Jax:
         save(model, context.output)
 
     def export(self, context: Context, format: str) -> None:
-        """Writes the checkpoint ``context.input`` as ``model.onnx``: one input, one output of logits, any number of rows."""
-        from benchmark_jax._export import to_onnx  # a second of imports that training does not need
-
+        """Writes the checkpoint ``context.input`` as ``model.onnx`` or ``model.stablehlo``: one input, one output of logits, any
+        number of rows."""
         assert context.input is not None
-        onnx.save(to_onnx(load(context.input), context.task.input_shape), context.output / "model.onnx")
+        model: Any = load(context.input)
+        if format == "stablehlo":
+            write(exported(model), context.task.input_shape, context.output)
+            return
+        from benchmark_jax._export import to_onnx  # a second of imports that nothing else needs
+
+        onnx.save(to_onnx(model, context.task.input_shape), context.output / "model.onnx")
 
 
 def fresh(context: Context, width: float = 1.0) -> nnx.Sequential:

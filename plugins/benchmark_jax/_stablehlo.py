@@ -1,0 +1,53 @@
+"""StableHLO files, as ``jax.export`` writes them (https://docs.jax.dev/en/latest/export/export.html), and JAX as their runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import jax
+import jax.export
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark import Predictor
+
+Floats: TypeAlias = NDArray[np.float32]
+
+_FILE = "model.stablehlo"
+
+# What loading costs must not depend on what was compiled before.
+jax.config.update("jax_enable_compilation_cache", False)  # type: ignore[no-untyped-call]  # jax has gaps
+# Paths and lines of the code that traced a program would go into its file.
+jax.config.update("jax_traceback_in_locations_limit", 0)  # type: ignore[no-untyped-call]  # as above
+
+
+def write(network: Callable[[jax.Array], jax.Array], input_shape: tuple[int, ...], folder: Path) -> None:
+    """Writes ``network``, float32 (N, *input_shape) -> float32 (N, K), for any number of rows. Its weights are constants of the
+    program."""
+    (rows,) = jax.export.symbolic_shape("N")
+    shape = jax.ShapeDtypeStruct((rows, *input_shape), np.float32)
+    program = jax.export.export(jax.jit(network), platforms=["cpu"])(shape)
+    (folder / _FILE).write_bytes(program.serialize())
+
+
+class JaxRuntime:
+    """Compiles a StableHLO file for the CPU with XLA. Each new number of rows is compiled at its first call. XLA starts as many
+    threads as the process has cores: the host gives it no more than it may use."""
+
+    def load(self, folder: Path, threads: int) -> Predictor:
+        """Loads the artifact in ``folder``."""
+        return _Predictor((folder / _FILE).read_bytes())
+
+    def identity(self, folder: Path, input_shape: tuple[int, ...]) -> None:
+        """Writes the floor: a program whose ``predict`` returns its input, float32 (N, ...)."""
+        write(lambda x: x, input_shape, folder)
+
+
+class _Predictor:
+    def __init__(self, program: bytes) -> None:
+        self._call = jax.jit(jax.export.deserialize(bytearray(program)).call)
+
+    def predict(self, x: Floats) -> Floats:
+        return np.asarray(self._call(x))  # waits for the outputs, and has them on the host
