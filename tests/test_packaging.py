@@ -68,6 +68,7 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "compressor/jax/narrow",
         "compressor/jax/prune-magnitude",
         "compressor/jax/prune-structured",
+        "compressor/jax/qat-int8",
         "compressor/jax/transfer",
         "compressor/pack",
         "compressor/sklearn/distil",

@@ -176,3 +176,14 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         requires=_REQUIRES,
         extra="jax",
     )
+    yield CompressorSpec(
+        name="qat-int8",
+        target="benchmark_jax._qat:QatInt8",
+        summary="Trained on with weights and activations rounded to int8, and exported as such.",
+        stage="model",
+        backend="jax",
+        last=True,
+        params=(_FINETUNE,),
+        requires={**_REQUIRES, "qwix": "qwix"},
+        extra="jax",
+    )

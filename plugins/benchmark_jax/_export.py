@@ -12,13 +12,19 @@ import onnx
 from benchmark_onnx import fold
 from flax import nnx
 
+from benchmark_jax._integers import Marks, in_integers
 from benchmark_jax._merge import exported
+from benchmark_jax._rounding import Prepared, unrounded
 
 
 def to_onnx(model: nnx.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
     """``model`` in evaluation mode as one ONNX graph: ``input`` float32 (N, *input_shape) -> ``output`` float32 (N, K)."""
     jax.eval_shape(_import_equinox_converters)
-    return fold(jax2onnx.to_onnx(exported(model), [("N", *input_shape)], input_names=["input"], output_names=["output"]))
+    marks = Marks()
+    network = unrounded(model.network, marks) if isinstance(model, Prepared) else model
+    shape = [("N", *input_shape)]
+    graph = fold(jax2onnx.to_onnx(exported(network), shape, input_names=["input"], output_names=["output"]))
+    return in_integers(graph, marks) if isinstance(model, Prepared) else graph
 
 
 def _import_equinox_converters() -> None:

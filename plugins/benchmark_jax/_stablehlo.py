@@ -1,4 +1,4 @@
-"""StableHLO files, as ``jax.export`` writes them (https://docs.jax.dev/en/latest/export/export.html), and JAX as their runtime."""
+"""StableHLO files as ``jax.export`` writes them, https://docs.jax.dev/en/latest/export/export.html, and JAX as their runtime."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(network: Callable[[jax.Array], jax.Array], input_shape: tuple[int, ...
     """Writes ``network``, float32 (N, *input_shape) -> float32 (N, K), for any number of rows. Its weights are constants of the
     program."""
     (rows,) = jax.export.symbolic_shape("N")
-    shape = jax.ShapeDtypeStruct((rows, *input_shape), np.float32)
+    shape = jax.ShapeDtypeStruct((rows, *input_shape), np.float32)  # type: ignore[no-untyped-call]  # jax has gaps
     program = jax.export.export(jax.jit(network), platforms=["cpu"])(shape)
     (folder / _FILE).write_bytes(program.serialize())
 

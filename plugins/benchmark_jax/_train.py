@@ -21,10 +21,11 @@ import optax  # type: ignore[import-untyped]  # it ships no types
 from flax import nnx
 from numpy.typing import NDArray
 
-from benchmark import Context
+from benchmark import Context, NotApplicable
 from benchmark_jax._masks import stay_zero, zeros
 from benchmark_jax._merge import exported
 from benchmark_jax._models import build, view
+from benchmark_jax._rounding import Prepared
 from benchmark_jax._stablehlo import write
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -58,6 +59,8 @@ class Jax:
         assert context.input is not None
         model: Any = load(context.input)
         if format == "stablehlo":
+            if isinstance(model, Prepared):
+                raise NotApplicable("StableHLO files hold no integer arithmetic yet: export as onnx")
             write(exported(model), context.task.input_shape, context.output)
             return
         from benchmark_jax._export import to_onnx  # a second of imports that nothing else needs

@@ -1,9 +1,9 @@
 """ONNX: its runtime, passes for any back end's ONNX file, and functions for back ends and runtimes.
 
-``fold`` and ``strip`` take and return an ``onnx.ModelProto``: ``fold`` computes what is constant, ``strip`` (which ``fold`` ends
-with) drops what no output depends on. A back end exports with ``onnx.save(fold(model), context.output / "model.onnx")``. A
-runtime for a format that becomes ONNX while loading makes its ``Predictor`` by ``predictor(model, threads)``; ``OnnxRuntime`` is
-the runtime for files.
+``fold``, ``strip`` and ``integer_biases`` take and return an ``onnx.ModelProto``: ``fold`` computes what is constant, ``strip``
+(which ``fold`` ends with) drops what no output depends on, ``integer_biases`` is for what was quantized in training. A back end
+exports with ``onnx.save(fold(model), context.output / "model.onnx")``. A runtime for a format that becomes ONNX while loading
+makes its ``Predictor`` by ``predictor(model, threads)``; ``OnnxRuntime`` is the runtime for files.
 """
 
 from __future__ import annotations
@@ -15,12 +15,19 @@ from typing import TYPE_CHECKING, Any
 from benchmark import CompressorSpec, Param, RuntimeSpec, hookimpl
 
 if TYPE_CHECKING:
+    from benchmark_onnx._biases import integer_biases
     from benchmark_onnx._graph import fold, strip
     from benchmark_onnx._runtime import OnnxRuntime, predictor
 
-__all__ = ["OnnxRuntime", "fold", "predictor", "strip"]
+__all__ = ["OnnxRuntime", "fold", "integer_biases", "predictor", "strip"]
 
-_HOME = {"OnnxRuntime": "_runtime", "fold": "_graph", "predictor": "_runtime", "strip": "_graph"}
+_HOME = {
+    "OnnxRuntime": "_runtime",
+    "fold": "_graph",
+    "integer_biases": "_biases",
+    "predictor": "_runtime",
+    "strip": "_graph",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -33,7 +33,7 @@ def test_names_params_and_defaults_are_those_of_pytorch() -> None:
     assert (SPEC.architectures, SPEC.params) == (other.architectures, other.params)
     passes = {spec.name: spec for spec in benchmark_torch.benchmark_compressors()}
     own = list(benchmark_jax.benchmark_compressors())
-    assert {spec.name for spec in own} == set(passes) - {"qat-int8"}
+    assert {spec.name for spec in own} == set(passes)
     for spec in own:
         twin = passes[spec.name]
         assert (spec.params, spec.stage, spec.anywhere, spec.last, spec.uses_reference, spec.summary) == (

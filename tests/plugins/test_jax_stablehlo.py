@@ -74,9 +74,7 @@ passes = ["int8-static"]
 """
 
 
-def test_a_run_ranks_both_files_of_a_network(
-    command: Callable[..., Any], rows: Callable[[Path], Any], tmp_path: Path
-) -> None:
+def test_a_run_ranks_both_files_of_a_network(command: Callable[..., Any], rows: Callable[[Path], Any], tmp_path: Path) -> None:
     """The same network in two formats. What the runtime cannot load is told, not lost."""
     (tmp_path / "suite.toml").write_text(SUITE, encoding="utf-8")
     run = command("--suite", "suite.toml", "--results", "out")

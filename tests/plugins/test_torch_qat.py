@@ -16,9 +16,10 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 import torch
+from benchmark_onnx import integer_biases
 from benchmark_onnx._int8 import Int8Static
 from benchmark_torch._blocks import Sum
-from benchmark_torch._export import integer_biases, to_onnx
+from benchmark_torch._export import to_onnx
 from benchmark_torch._magnitude import Pruner, matrices
 from benchmark_torch._qat import Freezer, Prepared, QatInt8
 from benchmark_torch._train import Torch, fresh

@@ -1,0 +1,215 @@
+"""Networks that round weights and activations as their int8 file will: what quantization-aware training trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import qwix  # type: ignore[import-untyped]  # it ships no types
+from flax import nnx
+
+from benchmark_jax._blocks import (
+    Concatenation,
+    Layer,
+    Sum,
+    channels_last,
+    flatten,
+    halve,
+    halve_upwards,
+    identity,
+    relu,
+    relu6,
+)
+
+_MOMENTUM = 0.01  # of the ranges: how much of each batch's goes into them
+_STEPS = 255  # from the smallest and the largest uint8
+LEVELS = 64
+"""Weights are integers from -64 to 64."""
+_SYMMETRIC = f"absmax,{127.5 / LEVELS}"  # as qwix says it, whose int8 go to 127.5
+
+_CHOOSING = (halve, halve_upwards, flatten)  # what they return is among what they are given
+_KEEPING = (channels_last, identity)
+
+
+class Left(nnx.Variable[jax.Array]):
+    """int32 (): the updates for which ranges and statistics still learn."""
+
+
+class Prepared(nnx.Module):
+    """A network that rounds. ``left`` updates from now, ranges and the statistics of normalisations stay as they are."""
+
+    def __init__(self, model: nnx.Module, left: int) -> None:
+        self.left = Left(jnp.asarray(left, jnp.int32))
+        self.network = rounding(model, self.left)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """As the network that it was made of."""
+        outputs: jax.Array = self.network(x)
+        return outputs
+
+
+class Weights(nnx.Module):
+    """``layer`` with its kernel rounded per output channel. Gradients pass the rounding as if it were not there."""
+
+    def __init__(self, layer: nnx.Conv | nnx.Linear) -> None:
+        self.layer = layer
+
+    def rounded(self) -> nnx.Conv | nnx.Linear:
+        """The layer with the kernel that it computes with."""
+        kernel = self.layer.kernel[...]
+        integers = qwix.quantize(kernel, jnp.int8, channelwise_axes=(kernel.ndim - 1,), calibration_method=_SYMMETRIC)
+        layer = nnx.clone(self.layer)
+        layer.kernel = nnx.Param(kernel + jax.lax.stop_gradient(qwix.dequantize(integers) - kernel))
+        return layer
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """As ``layer``."""
+        return self.rounded()(x)
+
+
+class Range(nnx.Module):
+    """Rounds to uint8, from the smallest to the largest value that training batches had: their moving average. Gradients pass
+    for what lies within."""
+
+    def __init__(self, left: Left) -> None:
+        self.left = left
+        self.low, self.high = nnx.BatchStat(jnp.float32(jnp.nan)), nnx.BatchStat(jnp.float32(jnp.nan))
+        self.use_running_average = True
+
+    def set_view(self, use_running_average: bool | None = None) -> None:
+        """Switches the mode, as a normalisation's: ``nnx.view`` calls it."""
+        if use_running_average is not None:
+            self.use_running_average = use_running_average
+
+    def grid(self) -> tuple[jax.Array, jax.Array]:
+        """The step, float32 (), and the integer that stands for zero, float32 (), which is always a value of the grid."""
+        low, high = jnp.minimum(self.low[...], 0), jnp.maximum(self.high[...], 0)
+        step = jnp.where(high > low, (high - low) / _STEPS, 1)
+        return step, jnp.round(-low / step)
+
+    def rounded(self, x: jax.Array) -> jax.Array:
+        """float32 -> float32, on the grid."""
+        step, zero = self.grid()
+        within: jax.Array = jnp.clip(x, -zero * step, (_STEPS - zero) * step)
+        return within + jax.lax.stop_gradient(jnp.round(within / step) * step - within)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """float32, any shape."""
+        if not self.use_running_average:
+            for end, value in ((self.low, x.min()), (self.high, x.max())):
+                moved = jnp.where(jnp.isnan(end[...]), value, end[...] + _MOMENTUM * (value - end[...]))
+                end[...] = jax.lax.stop_gradient(jnp.where(self.left[...] > 0, moved, end[...]))
+        return self.rounded(x)
+
+
+class Again(nnx.Module):
+    """Rounds what ``before`` rounded, which changes nothing: where integers are handed on."""
+
+    def __init__(self, before: Range) -> None:
+        self.before = before
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """float32, any shape."""
+        return self.before.rounded(x)
+
+
+class Settling(nnx.Module):
+    """A normalisation that, once nothing is ``left`` to learn, does in training what it does afterwards."""
+
+    def __init__(self, norm: nnx.BatchNorm, left: Left) -> None:
+        self.norm, self.left = norm, left
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """As ``norm``."""
+        norm: Any = self.norm
+        if norm.use_running_average:
+            return self.norm(x)
+        learning, before = self.left[...] > 0, (norm.mean[...], norm.var[...])
+        settled = nnx.view(self.norm, use_running_average=True)(x)
+        moving = self.norm(x)
+        for statistic, value in zip((norm.mean, norm.var), before, strict=True):
+            statistic[...] = jnp.where(learning, statistic[...], value)
+        normalised: jax.Array = jnp.where(learning, moving, settled)
+        return normalised
+
+
+def unrounded(model: Any, between: Callable[[Range], Layer]) -> Any:
+    """A network of the rounded weights of ``model``, which :func:`rounding` made, that rounds nothing: where values are rounded
+    to a range is what ``between`` gives for it."""
+    match model:
+        case nnx.Sequential():
+            return nnx.Sequential(*(unrounded(layer, between) for layer in model.layers))
+        case Sum() | Concatenation():
+            return type(model)(unrounded(model.one, between), unrounded(model.other, between))
+        case Weights():
+            return model.rounded()
+        case Settling():
+            return model.norm
+        case Range():
+            return between(model)
+        case Again():
+            return between(model.before)
+    return model
+
+
+def rounding(model: Any, left: Left) -> nnx.Sequential:
+    """A network of the layers of ``model`` that rounds the weights of convolutions and fully connected layers, and each value
+    that these, sums, concatenations and poolings read or convolutions return, behind normalisation and activation: so that ONNX
+    Runtime computes all of these on integers. What fully connected layers return stays float where none of them reads it, and so
+    does what a mean is taken of afterwards. Only chains, sums and concatenations are looked into."""
+    return _Chain(left).of(model, None)[0]
+
+
+class _Chain:
+    """Walks through a network; a value comes with the range that it is rounded to, None: with none."""
+
+    def __init__(self, left: Left) -> None:
+        self._left = left
+
+    def of(self, model: Any, known: Range | None) -> tuple[nnx.Sequential, Range | None]:
+        """The layers of ``model``, a chain or one layer, and what is between them now, for an input rounded to ``known``."""
+        layers: list[Any] = []
+
+        def rounded() -> Range:
+            nonlocal known
+            if known is None:
+                known = Range(self._left)
+                layers.append(known)
+            return known
+
+        convolved = False  # not rounded yet, what a convolution returns
+        for layer in _flat(model):
+            match layer:
+                case nnx.BatchNorm():
+                    layers.append(Settling(layer, self._left))
+                case _ if layer in (relu, relu6):
+                    layers.append(layer)
+                    if known is not None:
+                        known, convolved = None, True
+                case _ if layer in _KEEPING or isinstance(layer, nnx.Dropout):  # which is not there in an export
+                    layers.append(layer)
+                case nnx.Conv() | nnx.Linear():
+                    rounded()
+                    layers.append(Weights(layer))
+                    known, convolved = None, isinstance(layer, nnx.Conv)
+                case Sum() | Concatenation():
+                    parts = [self.of(part, rounded())[0] for part in (layer.one, layer.other)]
+                    layers.append(type(layer)(*parts))
+                    known, convolved = None, True
+                case _ if layer in _CHOOSING:
+                    layers += [layer, Again(rounded())]
+                case _:
+                    if convolved:
+                        rounded()
+                    layers.append(layer)
+                    known, convolved = None, False
+        if convolved:
+            rounded()
+        return nnx.Sequential(*layers), known
+
+
+def _flat(model: Any) -> list[Any]:
+    """The layers of a chain, those of chains in it too."""
+    return [part for layer in model.layers for part in _flat(layer)] if isinstance(model, nnx.Sequential) else [model]
