@@ -124,15 +124,17 @@ class Settling(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """As ``norm``."""
         norm: Any = self.norm
+        outputs: jax.Array
         if norm.use_running_average:
-            return self.norm(x)
+            outputs = norm(x)
+            return outputs
         learning, before = self.left[...] > 0, (norm.mean[...], norm.var[...])
         settled = nnx.view(self.norm, use_running_average=True)(x)
-        moving = self.norm(x)
+        moving = norm(x)
         for statistic, value in zip((norm.mean, norm.var), before, strict=True):
             statistic[...] = jnp.where(learning, statistic[...], value)
-        normalised: jax.Array = jnp.where(learning, moving, settled)
-        return normalised
+        outputs = jnp.where(learning, moving, settled)
+        return outputs
 
 
 def unrounded(model: Any, between: Callable[[Range], Layer]) -> Any:
