@@ -67,6 +67,16 @@ def masked(model: Any, pruned: Any) -> Any:
     return copy
 
 
+def exactly(model: nnx.Module, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The outputs, computed in float64."""
+    with jax.enable_x64(True):
+        graph, state = nnx.split(model)
+        whole: Any = nnx.merge(graph, jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), state))
+        outputs = np.asarray(jax.jit(lambda x: whole(x))(jnp.asarray(x, jnp.float64)))
+    assert outputs.dtype == np.float64
+    return outputs
+
+
 DEEP = [("nodule-shape", name) for name in ("ds-cnn", "resnet-8", "mobilenet-v2", "squeezenet")]
 OTHERS = [("watch-imu", "ds-cnn"), ("watch-imu", "resnet-8"), ("german-credit", "resmlp"), ("nodule-shape", "lenet-5")]
 
@@ -78,12 +88,12 @@ def test_outputs_are_those_of_a_masked_copy(task: str, name: str, sparsity: floa
     model: Any = nnx.view(used(fresh(context)), use_running_average=True, raise_if_not_found=False)
     x = context.validation.x[:64]
     pruned = prune(model, sparsity)
-    outputs = benchmark_jax.predict(pruned, x)
-    expected = benchmark_jax.predict(masked(model, pruned), x)
-    # Fifty layers with random normalisations make more of a rounding.
-    tolerance = (5e-5 if name == "mobilenet-v2" else 1e-5) * np.abs(expected).max()
-    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=tolerance)
-    assert not np.array_equal(outputs, benchmark_jax.predict(model, x))
+    outputs, expected = exactly(pruned, x), exactly(masked(model, pruned), x)
+    # Of what varies from row to row, which deep networks with random normalisations leave little of.
+    assert np.abs(outputs - expected).max() < 1e-5 * expected.std(axis=0).min()
+    # Fifty layers with random normalisations make 2e-5 of the largest output of a rounding.
+    np.testing.assert_allclose(benchmark_jax.predict(pruned, x), expected, rtol=1e-5, atol=5e-5 * np.abs(expected).max())
+    assert np.abs(outputs - exactly(model, x)).max() > 0.1 * expected.std(axis=0).max()
     assert np.array_equal(benchmark_jax.predict(prune(model, 0.0), x), benchmark_jax.predict(model, x))
 
 
