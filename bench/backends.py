@@ -42,9 +42,9 @@ def sizes(one: Table, other: Table) -> list[str]:
 
 def scores(one: Table, other: Table, margin: float) -> list[str]:
     """Means, difference and verdict."""
-    both = one.set_index(_REPEAT).score.to_frame().join(other.set_index(_REPEAT).score, rsuffix=" other").dropna()
-    differences = (both["score other"] - both["score"]).groupby("seed").mean().to_numpy()
-    means = [f"{both['score'].mean():.4f}", f"{both['score other'].mean():.4f}", f"{differences.mean():+.4f}"]
+    both = pd.DataFrame({"one": one.set_index(_REPEAT).score, "other": other.set_index(_REPEAT).score}).dropna()
+    differences = (both.other - both.one).groupby("seed").mean().to_numpy()
+    means = [f"{both.one.mean():.4f}", f"{both.other.mean():.4f}", f"{differences.mean():+.4f}"]
     if len(differences) < 2:
         return [*means, "–", "one seed"]
     half = stats.t.ppf(0.95, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))

@@ -12,8 +12,9 @@ import onnx
 from benchmark_onnx import fold
 from flax import nnx
 
+from benchmark_jax._blocks import OPERATORS
 from benchmark_jax._integers import Marks, in_integers
-from benchmark_jax._merge import exported
+from benchmark_jax._merge import merged
 from benchmark_jax._rounding import Prepared, unrounded
 
 
@@ -23,7 +24,7 @@ def to_onnx(model: nnx.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
     marks = Marks()
     network = unrounded(model.network, marks) if isinstance(model, Prepared) else model
     shape = [("N", *input_shape)]
-    graph = fold(jax2onnx.to_onnx(exported(network), shape, input_names=["input"], output_names=["output"]))
+    graph = fold(jax2onnx.to_onnx(merged(network, OPERATORS), shape, input_names=["input"], output_names=["output"]))
     return in_integers(graph, marks) if isinstance(model, Prepared) else graph
 
 

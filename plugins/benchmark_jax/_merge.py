@@ -1,38 +1,45 @@
-"""The network that ships: the same function as the one that is trained, in fewer and larger steps."""
+"""The network that ships: the same function as the one that is trained, in fewer layers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from benchmark_jax._blocks import EXPORTED, Concatenation, Sum
+from benchmark_jax._blocks import Concatenation, Sum
 from benchmark_jax._models import view
 
 
-def exported(model: nnx.Module) -> nnx.Module:
-    """``model`` in evaluation mode; of a chain of layers a copy with what stands in an export for what trains faster, and with
-    normalisations merged into the convolutions and fully connected layers before them."""
-    whole: nnx.Module = _merged(view(model, training=False))
+def merged(model: nnx.Module, instead: Mapping[Any, Any] | None = None) -> nnx.Module:
+    """``model`` in evaluation mode; of a chain of layers a copy with normalisations merged into the convolutions and fully
+    connected layers before them, and functions replaced by what stands ``instead`` of them."""
+    whole: nnx.Module = _merged(view(model, training=False), instead or {})
     return whole
 
 
-def _merged(model: Any) -> Any:
+def _merged(model: Any, instead: Mapping[Any, Any]) -> Any:
     match model:
         case Sum() | Concatenation():
-            return type(model)(_merged(model.one), _merged(model.other))
+            return type(model)(_merged(model.one, instead), _merged(model.other, instead))
         case nnx.Sequential():
             layers: list[Any] = []
-            for part in map(_merged, model.layers):
+            for part in (_merged(layer, instead) for layer in model.layers):
                 for layer in part.layers if isinstance(part, nnx.Sequential) else [part]:
                     if isinstance(layer, nnx.BatchNorm) and layers and isinstance(layers[-1], nnx.Conv | nnx.Linear):
                         layers[-1] = _one(layers[-1], layer)
                     else:
                         layers.append(layer)
             return nnx.Sequential(*layers)
-    return EXPORTED.get(model, model) if callable(model) and not isinstance(model, nnx.Module) else model
+        case nnx.Conv():
+            copy = nnx.clone(model)
+            copy.conv_general_dilated = instead.get(model.conv_general_dilated, model.conv_general_dilated)
+            return copy
+        case nnx.Module():
+            return model
+    return instead.get(model, model)
 
 
 def _one(layer: nnx.Conv | nnx.Linear, behind: nnx.BatchNorm) -> nnx.Conv | nnx.Linear:

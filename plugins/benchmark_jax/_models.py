@@ -33,6 +33,7 @@ from benchmark_jax._blocks import (
     mean,
     relu,
     relu6,
+    shifted_products,
 )
 
 Scaled: TypeAlias = Callable[[int], int]
@@ -100,6 +101,8 @@ class _Layers:
         draw = self._uniform(window**self._axes * inputs // groups)
         edges: Any = "SAME" if same else ((window // 2, window // 2),) * self._axes
         settings: dict[str, Any] = {"strides": stride, "padding": edges, "feature_group_count": groups, "use_bias": bias}
+        if groups == inputs == outputs:
+            settings["conv_general_dilated"] = shifted_products
         return nnx.Conv(inputs, outputs, (window,) * self._axes, **settings, kernel_init=draw, bias_init=draw, rngs=nnx.Rngs(0))
 
     def convolution(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmark import Context, NotApplicable
 from benchmark_jax._masks import stay_zero, zeros
-from benchmark_jax._merge import exported
+from benchmark_jax._merge import merged
 from benchmark_jax._models import build, view
 from benchmark_jax._rounding import Prepared
 from benchmark_jax._stablehlo import write
@@ -61,7 +61,7 @@ class Jax:
         if format == "stablehlo":
             if isinstance(model, Prepared):
                 raise NotApplicable("StableHLO files hold no integer arithmetic yet: export as onnx")
-            write(exported(model), context.task.input_shape, context.output)
+            write(merged(model), context.task.input_shape, context.output)
             return
         from benchmark_jax._export import to_onnx  # a second of imports that nothing else needs
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
-from benchmark_jax._blocks import halve_upwards, max_pool_3
+from benchmark_jax._blocks import halve_upwards, max_pool_3, shifted_products
 from benchmark_jax._models import build, view
 from benchmark_jax._train import Jax, fresh
 from flax import nnx
@@ -83,6 +83,29 @@ def test_halve_upwards_pools_as_max_pool_3_does(shape: tuple[int, ...]) -> None:
     x = jnp.asarray(np.random.default_rng(0).random(shape), jnp.float32)
     assert np.array_equal(halve_upwards(x), max_pool_3(x))
     assert halve_upwards(x).shape[1:-1] == tuple(-(-size // 2) for size in shape[1:-1])
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", "edges"])
+@pytest.mark.parametrize(
+    ("shape", "window", "stride"), [((2, 9, 8, 6), (3, 3), 2), ((2, 9, 8, 1), (5, 5), 1), ((2, 11, 4), (5,), 2)]
+)
+def test_shifted_products_are_a_depthwise_convolution(
+    shape: tuple[int, ...], window: tuple[int, ...], stride: int, padding: str
+) -> None:
+    """Beside XLA's own, values and gradients."""
+    rng = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in (shape, (*window, 1, shape[-1])))
+    strides, edges = (stride,) * len(window), tuple((size // 2, size // 2) for size in window) if padding == "edges" else padding
+    layout = ("NHWC", "HWIO", "NHWC") if len(window) == 2 else ("NWC", "WIO", "NWC")
+    settings: dict[str, Any] = {"dimension_numbers": layout, "feature_group_count": shape[-1]}
+
+    def results(convolution: Any) -> Any:
+        outputs = convolution(x, kernel, strides, edges, **settings)
+        gradients = jax.grad(lambda x, kernel: (convolution(x, kernel, strides, edges, **settings) ** 2).sum(), (0, 1))(x, kernel)
+        return outputs, gradients
+
+    one, other = results(shifted_products), results(jax.lax.conv_general_dilated)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4), one, other)
 
 
 def settled(model: Any, context: Context) -> Any:
