@@ -29,6 +29,7 @@ _REQUIRES = {
     "flax": "flax",
     "optax": "optax",
     "jax2onnx": "jax2onnx",
+    "qwix": "qwix",
     "onnx": "onnx",
     "onnxruntime": "onnxruntime",
     "numpy": "numpy",
@@ -184,6 +185,6 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         backend="jax",
         last=True,
         params=(_FINETUNE,),
-        requires={**_REQUIRES, "qwix": "qwix"},
+        requires=_REQUIRES,
         extra="jax",
     )

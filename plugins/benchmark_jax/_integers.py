@@ -52,8 +52,9 @@ def in_integers(model: onnx.ModelProto, marks: Marks) -> onnx.ModelProto:
         return name
 
     for node in graph.node:
-        if node.op_type == "Clip" and arrays[node.input[2]] >= _FAR / 2:
-            step, zero = grids[round(float(arrays[node.input[2]]) / _FAR) - 1]
+        bound = float(arrays.get(node.input[-1], 0)) if node.op_type == "Clip" else 0.0
+        if bound >= _FAR / 2:
+            step, zero = grids[round(bound / _FAR) - 1]
             (result,) = node.output
             grid = constant(step, f"{result} step"), constant(zero.astype(np.uint8), f"{result} zero")
             nodes.append(helper.make_node("QuantizeLinear", [node.input[0], *grid], [f"{result} integers"]))
