@@ -81,20 +81,26 @@ DEEP = [("nodule-shape", name) for name in ("ds-cnn", "resnet-8", "mobilenet-v2"
 OTHERS = [("watch-imu", "ds-cnn"), ("watch-imu", "resnet-8"), ("german-credit", "resmlp"), ("nodule-shape", "lenet-5")]
 
 
-@pytest.mark.parametrize("sparsity", [0.3, 0.9])
-@pytest.mark.parametrize(("task", "name"), [*NETWORKS.items(), *DEEP, *OTHERS])
+@pytest.mark.parametrize(
+    ("task", "name", "sparsity"),
+    [
+        *((*network, 0.4) for network in (*NETWORKS.items(), *DEEP, *OTHERS)),
+        ("nodule-shape", "cnn", 0.9),
+        ("watch-imu", "resnet-8", 0.9),
+    ],
+)
 def test_outputs_are_those_of_a_masked_copy(task: str, name: str, sparsity: float, make_context: MakeContext) -> None:
     context, _ = make_context(task, name)
     model: Any = nnx.view(used(fresh(context)), use_running_average=True, raise_if_not_found=False)
     x = context.validation.x[:64]
     pruned = prune(model, sparsity)
-    outputs, expected = exactly(pruned, x), exactly(masked(model, pruned), x)
+    outputs, expected, whole = exactly(pruned, x), exactly(masked(model, pruned), x), benchmark_jax.predict(model, x)
     # Of what varies from row to row, which deep networks with random normalisations leave little of.
     assert np.abs(outputs - expected).max() < 1e-5 * expected.std(axis=0).min()
     # Fifty layers with random normalisations make 2e-5 of the largest output of a rounding.
     np.testing.assert_allclose(benchmark_jax.predict(pruned, x), expected, rtol=1e-5, atol=5e-5 * np.abs(expected).max())
-    assert np.abs(outputs - exactly(model, x)).max() > 0.1 * expected.std(axis=0).max()
-    assert np.array_equal(benchmark_jax.predict(prune(model, 0.0), x), benchmark_jax.predict(model, x))
+    assert np.abs(outputs - whole).max() > 0.1 * expected.std(axis=0).max()
+    assert np.array_equal(benchmark_jax.predict(prune(model, 0.0), x), whole)
 
 
 @pytest.mark.parametrize(("task", "name"), [*NETWORKS.items(), *DEEP, *OTHERS])
