@@ -28,6 +28,7 @@ SUITE = """
 name = "threads"
 tasks = ["mnist-10k"]
 backends = ["torch", "jax", "sklearn"]
+runtimes = ["onnxruntime", "jax"]
 architectures = {sklearn = ["forest"]}
 [train]
 updates = 10

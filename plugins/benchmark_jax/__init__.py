@@ -26,6 +26,7 @@ __all__ = ["fit", "load", "predict", "save"]
 
 _REQUIRES = {
     "jax": "jax",
+    "jaxlib": "jaxlib",
     "flax": "flax",
     "optax": "optax",
     "jax2onnx": "jax2onnx",
@@ -78,9 +79,9 @@ def benchmark_runtimes() -> Iterable[RuntimeSpec]:
     yield RuntimeSpec(
         name="jax",
         target="benchmark_jax._stablehlo:JaxRuntime",
-        summary="JAX on the CPU: StableHLO files, compiled with XLA while loading.",
+        summary="JAX on the CPU: StableHLO files, compiled by XLA at the first call.",
         formats=("stablehlo",),
-        requires={"jax": "jax", "numpy": "numpy"},
+        requires={"jax": "jax", "jaxlib": "jaxlib", "numpy": "numpy"},
         extra="jax",
     )
 

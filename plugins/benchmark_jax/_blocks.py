@@ -137,13 +137,24 @@ def _with_edges(x: jax.Array) -> tuple[jax.Array, list[int]]:
 
 
 def shifted_products(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: str | Sequence[tuple[int, int]], **_: Any
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    *,
+    feature_group_count: int,
+    lhs_dilation: Sequence[int] = (1,),
+    rhs_dilation: Sequence[int] = (1,),
+    **_: Any,
 ) -> jax.Array:
-    """A depthwise convolution, in the place of ``jax.lax.conv_general_dilated``: x (N, ..., C), kernel (*window, 1, C).
+    """A depthwise convolution, in the place of ``jax.lax.conv_general_dilated``: x (N, ..., C), kernel (*window, 1, C). Raises
+    ValueError for any other and for dilations, as a layer that was changed may ask for: it needs that function again.
 
     The sum over the window of shifted inputs times a weight for each channel: XLA's CPU compiler has naive code for grouped
     convolutions, with which an update takes up to 10 times as long.
     """
+    if {*lhs_dilation, *rhs_dilation} != {1} or not feature_group_count == kernel.shape[-1] == x.shape[-1]:
+        raise ValueError("shifted_products takes depthwise convolutions without dilation; others need lax.conv_general_dilated")
     window = kernel.shape[:-2]
     edges = jax.lax.padtype_to_pads(x.shape[1:-1], window, strides, padding) if isinstance(padding, str) else padding
     padded = jnp.pad(x, [(0, 0), *edges, (0, 0)])

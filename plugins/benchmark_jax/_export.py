@@ -20,12 +20,12 @@ from benchmark_jax._rounding import Prepared, unrounded
 
 def to_onnx(model: nnx.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
     """``model`` in evaluation mode as one ONNX graph: ``input`` float32 (N, *input_shape) -> ``output`` float32 (N, K)."""
+    if isinstance(model, Prepared):
+        marks = Marks()
+        return in_integers(to_onnx(unrounded(model.network, marks), input_shape), marks, model.matched)
     jax.eval_shape(_import_equinox_converters)
-    marks = Marks()
-    network = unrounded(model.network, marks) if isinstance(model, Prepared) else model
     shape = [("N", *input_shape)]
-    graph = fold(jax2onnx.to_onnx(merged(network, OPERATORS), shape, input_names=["input"], output_names=["output"]))
-    return in_integers(graph, marks) if isinstance(model, Prepared) else graph
+    return fold(jax2onnx.to_onnx(merged(model, OPERATORS), shape, input_names=["input"], output_names=["output"]))
 
 
 def _import_equinox_converters() -> None:

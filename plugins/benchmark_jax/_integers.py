@@ -38,14 +38,15 @@ class _Mark(nnx.Module):
         return jnp.clip(x, -self.number * _FAR, self.number * _FAR)
 
 
-def in_integers(model: onnx.ModelProto, marks: Marks) -> onnx.ModelProto:
+def in_integers(model: onnx.ModelProto, marks: Marks, layers: int) -> onnx.ModelProto:
     """``model``, an export of what ``marks`` has marked, with uint8 instead of each mark, and int8 weights and int32 biases where
-    such values go in."""
+    such values go in: of all ``layers``. Raises RuntimeError where it finds another number of them, or lacks a mark."""
     graph = model.graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     grids = [tuple(np.asarray(value) for value in found.grid()) for found in marks.ranges]
     nodes: list[onnx.NodeProto] = []
     integers: set[str] = set()  # values that are on a grid
+    found, quantized = set[int](), 0
 
     def constant(value: NDArray[np.generic], name: str) -> str:
         graph.initializer.append(numpy_helper.from_array(value, name))
@@ -54,7 +55,9 @@ def in_integers(model: onnx.ModelProto, marks: Marks) -> onnx.ModelProto:
     for node in graph.node:
         bound = float(arrays.get(node.input[-1], 0)) if node.op_type == "Clip" else 0.0
         if bound >= _FAR / 2:
-            step, zero = grids[round(bound / _FAR) - 1]
+            number = round(bound / _FAR) - 1
+            found.add(number)
+            step, zero = grids[number]
             (result,) = node.output
             grid = constant(step, f"{result} step"), constant(zero.astype(np.uint8), f"{result} zero")
             nodes.append(helper.make_node("QuantizeLinear", [node.input[0], *grid], [f"{result} integers"]))
@@ -63,10 +66,13 @@ def in_integers(model: onnx.ModelProto, marks: Marks) -> onnx.ModelProto:
             continue
         if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[0] in integers and node.input[1] in arrays:
             weight = arrays[node.input[1]]
-            if node.op_type == "Gemm":  # jax2onnx writes (inputs, outputs)
-                weight = weight.T
-                del node.attribute[:]
-                node.attribute.append(helper.make_attribute("transB", 1))
+            if node.op_type == "Gemm":  # with (outputs, inputs), as ONNX Runtime's integer kernel wants it
+                settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+                weight = weight if settings.get("transB") else weight.T
+                node.ClearField("attribute")
+                node.attribute.extend(
+                    helper.make_attribute(name, value) for name, value in sorted({**settings, "transB": 1}.items())
+                )
             axis = weight.ndim - 1 if node.op_type == "MatMul" else 0
             largest = np.abs(weight).max(axis=tuple(one for one in range(weight.ndim) if one != axis), keepdims=True)
             step = np.where(largest > 0, largest / LEVELS, 1).astype(np.float32)
@@ -80,7 +86,12 @@ def in_integers(model: onnx.ModelProto, marks: Marks) -> onnx.ModelProto:
                 inputs.append(constant(np.zeros(step.size, np.int8), f"{name} zero"))
             nodes.append(helper.make_node("DequantizeLinear", inputs, [name], axis=axis))
             node.input[1] = name
+            quantized += 1
         nodes.append(node)
+    if (quantized, len(found)) != (layers, len(grids)):
+        raise RuntimeError(
+            f"the export has int8 weights in {quantized} of {layers} layers, and rounds in {len(found)} of {len(grids)} ranges"
+        )
     ordered = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(ordered)

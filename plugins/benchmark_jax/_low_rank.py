@@ -14,7 +14,7 @@ from benchmark_jax._blocks import Concatenation, Sum
 from benchmark_jax._models import channels
 from benchmark_jax._train import fit, load, save
 
-Layer: TypeAlias = nnx.Conv | nnx.Linear
+Weighted: TypeAlias = nnx.Conv | nnx.Linear
 
 
 class LowRank:
@@ -42,7 +42,7 @@ class LowRank:
         context.report(matched=matched, changed=changed)
 
 
-def factorable(model: Any) -> list[Layer]:
+def factorable(model: Any) -> list[Weighted]:
     """The layers that can be factorised, in order."""
     match model:
         case nnx.Sequential():
@@ -72,7 +72,7 @@ def factorised(model: Any, keep: float, *, by_energy: bool) -> tuple[Any, int]:
     return model, 0
 
 
-def rank(layer: Layer, keep: float, *, by_energy: bool) -> int:
+def rank(layer: Weighted, keep: float, *, by_energy: bool) -> int:
     """The rank at which ``layer`` keeps the share ``keep`` of the sum of its squared singular values, or of its full rank."""
     values = np.linalg.svd(_matrix(layer), compute_uv=False)
     if not by_energy:
@@ -81,13 +81,13 @@ def rank(layer: Layer, keep: float, *, by_energy: bool) -> int:
     return min(len(values), 1 + int((energy < keep * energy[-1]).sum()))
 
 
-def smaller(layer: Layer, kept: int) -> bool:
+def smaller(layer: Weighted, kept: int) -> bool:
     """Whether two factors of this rank have fewer weights than the layer: r (m + n) < m n."""
     rows, columns = _matrix(layer).shape
     return bool(kept * (rows + columns) < rows * columns)
 
 
-def factors(layer: Layer, kept: int) -> nnx.Sequential:
+def factors(layer: Weighted, kept: int) -> nnx.Sequential:
     """Two layers for one: of a convolution one of its window into ``kept`` channels and one of width 1 out of them. Their
     product is the best approximation of this rank (Eckart and Young, 1936); each takes the square root of the singular values."""
     left, values, right = np.linalg.svd(_matrix(layer), full_matrices=False)
@@ -108,6 +108,6 @@ def factors(layer: Layer, kept: int) -> nnx.Sequential:
     return nnx.Sequential(one, other)
 
 
-def _matrix(layer: Layer) -> NDArray[np.float64]:
+def _matrix(layer: Weighted) -> NDArray[np.float64]:
     """The weight as float64 (window x inputs, outputs)."""
     return np.asarray(layer.kernel[...], np.float64).reshape(-1, layer.out_features)

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from numpy.typing import NDArray
 
 from benchmark_jax._blocks import Concatenation, Sum
 from benchmark_jax._models import view
@@ -28,8 +29,9 @@ def _merged(model: Any, instead: Mapping[Any, Any]) -> Any:
             layers: list[Any] = []
             for part in (_merged(layer, instead) for layer in model.layers):
                 for layer in part.layers if isinstance(part, nnx.Sequential) else [part]:
-                    if isinstance(layer, nnx.BatchNorm) and layers and isinstance(layers[-1], nnx.Conv | nnx.Linear):
-                        layers[-1] = _one(layers[-1], layer)
+                    last = layers[-1] if layers else None
+                    if isinstance(layer, nnx.BatchNorm) and layer.axis == -1 and isinstance(last, nnx.Conv | nnx.Linear):
+                        layers[-1] = _one(last, layer)
                     else:
                         layers.append(layer)
             return nnx.Sequential(*layers)
@@ -44,12 +46,16 @@ def _merged(model: Any, instead: Mapping[Any, Any]) -> Any:
 
 def _one(layer: nnx.Conv | nnx.Linear, behind: nnx.BatchNorm) -> nnx.Conv | nnx.Linear:
     """One layer that does what ``layer`` and the normalisation ``behind`` it do in evaluation mode."""
-    values: tuple[Any, ...] = (behind.scale, behind.bias, behind.mean, behind.var, layer.kernel)
-    scale, shift, mean, variance, kernel = (np.asarray(value[...], np.float64) for value in values)
+    scale, shift, bias = (_array(one, absent) for one, absent in ((behind.scale, 1.0), (behind.bias, 0.0), (layer.bias, 0.0)))
+    mean, variance, kernel = (_array(one, 0.0) for one in (behind.mean, behind.var, layer.kernel))
     factor = scale / np.sqrt(variance + behind.epsilon)
-    bias = 0.0 if layer.bias is None else np.asarray(layer.bias[...], np.float64)
     one = nnx.clone(layer)
     one.use_bias = True
     one.kernel = nnx.Param(jnp.asarray(kernel * factor, jnp.float32))  # output channels are the last axis of both kinds
     one.bias = nnx.Param(jnp.asarray((bias - mean) * factor + shift, jnp.float32))
     return one
+
+
+def _array(value: Any, absent: float) -> NDArray[np.float64]:
+    """A variable's value, ``absent`` where a layer has none."""
+    return np.asarray(absent if value is None else value[...], np.float64)

@@ -101,7 +101,7 @@ class _Layers:
         draw = self._uniform(window**self._axes * inputs // groups)
         edges: Any = "SAME" if same else ((window // 2, window // 2),) * self._axes
         settings: dict[str, Any] = {"strides": stride, "padding": edges, "feature_group_count": groups, "use_bias": bias}
-        if groups == inputs == outputs:
+        if groups == inputs == outputs > 1:
             settings["conv_general_dilated"] = shifted_products
         return nnx.Conv(inputs, outputs, (window,) * self._axes, **settings, kernel_init=draw, bias_init=draw, rngs=nnx.Rngs(0))
 

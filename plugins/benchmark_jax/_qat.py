@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flax import nnx
-
 from benchmark import Context, NotApplicable
-from benchmark_jax._rounding import Prepared, Weights
+from benchmark_jax._rounding import Prepared
 from benchmark_jax._train import fit, load, planned, save
 
 _FREEZE = 0.75  # of the updates, after which ranges and batch normalisation's statistics stay as they are
@@ -27,12 +25,11 @@ class QatInt8:
         assert context.input is not None
         share = float(context.params["finetune"])
         model = Prepared(load(context.input), round(_FREEZE * planned(context, share)))
-        matched = sum(isinstance(module, Weights) for _, module in nnx.iter_modules(model))
-        if not matched:
+        if not model.matched:
             raise NotApplicable("the network has no convolution and no linear layer")
         fit(model, context, share=share, after_step=counted)
         save(model, context.output)
-        context.report(matched=matched, changed=matched)
+        context.report(matched=model.matched, changed=model.matched)
 
 
 def counted(model: Any) -> None:

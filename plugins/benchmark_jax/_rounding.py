@@ -44,6 +44,11 @@ class Prepared(nnx.Module):
         self.left = Left(jnp.asarray(left, jnp.int32))
         self.network = rounding(model, self.left)
 
+    @property
+    def matched(self) -> int:
+        """How many layers have weights that are rounded."""
+        return sum(isinstance(module, Weights) for _, module in nnx.iter_modules(self))
+
     def __call__(self, x: jax.Array) -> jax.Array:
         """As the network that it was made of."""
         outputs: jax.Array = self.network(x)
@@ -159,8 +164,8 @@ def unrounded(model: Any, between: Callable[[Range], Layer]) -> Any:
 def rounding(model: Any, left: Left) -> nnx.Sequential:
     """A network of the layers of ``model`` that rounds the weights of convolutions and fully connected layers, and each value
     that these, sums, concatenations and poolings read or convolutions return, behind normalisation and activation: so that ONNX
-    Runtime computes all of these on integers. What fully connected layers return stays float where none of them reads it, and so
-    does what a mean is taken of afterwards. Only chains, sums and concatenations are looked into."""
+    Runtime computes these on integers. Float stays: what fully connected layers return where none of them reads it, means, and
+    poolings that add edges (``halve_upwards``). Only chains, sums and concatenations are looked into."""
     return _Chain(left).of(model, None)[0]
 
 
@@ -186,6 +191,8 @@ class _Chain:
             match layer:
                 case nnx.BatchNorm():
                     layers.append(Settling(layer, self._left))
+                    if known is not None:  # it stands behind no layer that it could be merged into
+                        known, convolved = None, True
                 case _ if layer in (relu, relu6):
                     layers.append(layer)
                     if known is not None:

@@ -17,10 +17,8 @@ Floats: TypeAlias = NDArray[np.float32]
 
 _FILE = "model.stablehlo"
 
-# What loading costs must not depend on what was compiled before.
+# What a step or a first call costs must not depend on what was compiled before.
 jax.config.update("jax_enable_compilation_cache", False)  # type: ignore[no-untyped-call]  # jax has gaps
-# Paths and lines of the code that traced a program would go into its file.
-jax.config.update("jax_traceback_in_locations_limit", 0)  # type: ignore[no-untyped-call]  # as above
 
 
 def write(network: Callable[[jax.Array], jax.Array], input_shape: tuple[int, ...], folder: Path) -> None:
@@ -28,13 +26,19 @@ def write(network: Callable[[jax.Array], jax.Array], input_shape: tuple[int, ...
     program."""
     (rows,) = jax.export.symbolic_shape("N")
     shape = jax.ShapeDtypeStruct((rows, *input_shape), np.float32)  # type: ignore[no-untyped-call]  # jax has gaps
-    program = jax.export.export(jax.jit(network), platforms=["cpu"])(shape)
+    before: int = jax.config.jax_traceback_in_locations_limit  # type: ignore[attr-defined]  # jax makes them as it starts
+    # Else paths and lines of the code that traces the program go into its file.
+    jax.config.update("jax_traceback_in_locations_limit", 0)  # type: ignore[no-untyped-call]  # as above
+    try:
+        program = jax.export.export(jax.jit(network), platforms=["cpu"])(shape)
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", before)  # type: ignore[no-untyped-call]  # as above
     (folder / _FILE).write_bytes(program.serialize())
 
 
 class JaxRuntime:
-    """Compiles a StableHLO file for the CPU with XLA. Each new number of rows is compiled at its first call. XLA starts as many
-    threads as the process has cores: the host gives it no more than it may use."""
+    """Runs a StableHLO file, which XLA compiles for the CPU at the first call with each number of rows. XLA takes the number of
+    its threads from ``NPROC``, which the host sets to what the process may use, else from the cores that it is kept on."""
 
     def load(self, folder: Path, threads: int) -> Predictor:
         """Loads the artifact in ``folder``."""

@@ -25,7 +25,6 @@ from benchmark import Context, NotApplicable
 from benchmark_jax._masks import stay_zero, zeros
 from benchmark_jax._merge import merged
 from benchmark_jax._models import build, view
-from benchmark_jax._rounding import Prepared
 from benchmark_jax._stablehlo import write
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -40,9 +39,6 @@ _PATIENCE = 10  # scorings without a better one, after which training stops
 _ROWS = 256  # predicted at a time
 _CHUNK = 100  # updates in one call, at most: between calls the deadline is looked at
 
-# What a step costs must not depend on what was compiled before.
-jax.config.update("jax_enable_compilation_cache", False)  # type: ignore[no-untyped-call]  # jax has gaps
-
 
 class Jax:
     """The back end."""
@@ -56,6 +52,8 @@ class Jax:
     def export(self, context: Context, format: str) -> None:
         """Writes the checkpoint ``context.input`` as ``model.onnx`` or ``model.stablehlo``: one input, one output of logits, any
         number of rows."""
+        from benchmark_jax._rounding import Prepared  # qwix, which training does not need
+
         assert context.input is not None
         model: Any = load(context.input)
         if format == "stablehlo":
@@ -94,6 +92,8 @@ def fit(
 
     What is exactly zero in a weight matrix when training begins stays so after every update, momentum and weight decay or not: a
     pruned network stays pruned, whatever pass comes next. A matrix of nothing but zeros is taken for one that is yet to learn.
+    Parameters of another type than ``nnx.Param`` do not learn; of the type ``Held`` of ``_models`` they belong to layers whose
+    normalisations keep their statistics too.
 
     ``loss(model, x, y)`` -> float32 (): the mean loss of a batch, instead of cross-entropy; x is float32 in the task's layout,
     y int32 (N,), ``model`` is in training mode. ``transformation`` sees and may change each update last. ``after_step(model)``

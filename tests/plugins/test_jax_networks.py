@@ -15,6 +15,7 @@ import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from benchmark_jax._blocks import halve_upwards, max_pool_3, shifted_products
 from benchmark_jax._models import build, view
+from benchmark_jax._stablehlo import JaxRuntime
 from benchmark_jax._train import Jax, fresh
 from flax import nnx
 
@@ -36,9 +37,8 @@ def test_names_params_and_defaults_are_those_of_pytorch() -> None:
     assert {spec.name for spec in own} == set(passes)
     for spec in own:
         twin = passes[spec.name]
-        assert (spec.params, spec.stage, spec.anywhere, spec.last, spec.uses_reference, spec.summary) == (
-            *(twin.params, twin.stage, twin.anywhere, twin.last, twin.uses_reference, twin.summary),
-        )
+        for field in ("params", "stage", "anywhere", "last", "uses_reference", "uses_task", "summary"):
+            assert getattr(spec, field) == getattr(twin, field)
 
 
 # The same figures as in the tests of PyTorch's networks, where it is said whence they are.
@@ -108,6 +108,14 @@ def test_shifted_products_are_a_depthwise_convolution(
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4), one, other)
 
 
+def test_what_is_no_depthwise_convolution_is_refused() -> None:
+    layer = nnx.Conv(
+        4, 4, (3,), kernel_dilation=2, feature_group_count=4, conv_general_dilated=shifted_products, rngs=nnx.Rngs(0)
+    )
+    with pytest.raises(ValueError, match="depthwise convolutions without dilation"):
+        layer(jnp.zeros((1, 9, 4)))
+
+
 def settled(model: Any, context: Context) -> Any:
     """``model`` with the statistics that a long training would leave: untrained, deep networks give constants without."""
     for _, layer in nnx.iter_modules(model):
@@ -143,6 +151,9 @@ def test_export_is_the_network(task: str, name: str, make_context: MakeContext) 
     for rows in (1, len(x)):
         outputs = session.run(None, {"input": x[:rows]})[0]
         np.testing.assert_allclose(outputs, expected[:rows], rtol=1e-5, atol=tolerance)
+    other, _ = make_context(task, name, input=context.output)
+    Jax().export(other, "stablehlo")
+    np.testing.assert_allclose(JaxRuntime().load(other.output, 1).predict(x), expected, rtol=1e-5, atol=tolerance)
     operators = [node.op_type for node in onnx.load(path).graph.node]
     assert "BatchNormalization" not in operators  # each is merged into the layer before it
     assert name == "efficientnet-lite0" or "Transpose" not in operators
