@@ -50,7 +50,7 @@ from benchmark.limits import observe
 from benchmark.measure import outputs, quality, size
 from benchmark.plan import Cell, Machine, Plan, Step, plan, plan_preparation
 from benchmark.registry import OWN, Provider, Registry, discover, files_digest
-from benchmark.specs import BackendSpec, CompressorSpec, Param, Scalar
+from benchmark.specs import BackendSpec, CompressorSpec, Param, RuntimeSpec, Scalar
 from benchmark.step_report import FILE, read_report
 from benchmark.suite import PassCall, Recipe, Suite
 
@@ -402,7 +402,7 @@ def _examine(
         tasks=(task,),
         backends=(backend,),
         recipes=(Recipe(), *(recipe for one in passes for recipe in _recipes(one))),
-        runtimes=_runtimes(registry),
+        runtimes=_runtimes(registry, cast(BackendSpec, host.spec)),
         architectures={backend: (architecture,)} if architecture else {},
         training={backend: {"updates": _UPDATES}} if "updates" in {param.name for param in _params(host)} else {},
     )
@@ -438,10 +438,14 @@ def _pass_of(registry: Registry, backend: str, name: str) -> Provider:
     return found
 
 
-def _runtimes(registry: Registry) -> tuple[str, ...]:
-    """Those that are installed, our own first."""
+def _runtimes(registry: Registry, backend: BackendSpec) -> tuple[str, ...]:
+    """Those that are installed: before others what loads the back end's default format, and of these our own."""
+
+    def place(one: Provider) -> tuple[bool, bool, str]:
+        return backend.exports[0] not in cast(RuntimeSpec, one.spec).formats, one.distribution != OWN, one.spec.name
+
     found = [one for one in registry.runtimes.values() if not one.missing]
-    return tuple(one.spec.name for one in sorted(found, key=lambda one: (one.distribution != OWN, one.spec.name)))
+    return tuple(one.spec.name for one in sorted(found, key=place))
 
 
 def _params(provider: Provider) -> tuple[Param, ...]:
@@ -514,7 +518,7 @@ class _Grid:
         self.made: dict[str, _Try] = {}
         self._steps, self._fit, self._rows = whole.steps, fit, rows
         self._cells = dict[str, Cell]()
-        for cell in whole.cells:  # of each recipe the first that can run: one runtime is as good as another
+        for cell in whole.cells:  # of each recipe the first that can run
             if cell.recipe not in self._cells or self._cells[cell.recipe].skipped:
                 self._cells[cell.recipe] = cell
 

@@ -40,6 +40,16 @@ class Concatenation(nnx.Module):
         return channels_last(jnp.concatenate([channels_first(self.one(x)), channels_first(self.other(x))], 1))
 
 
+def rebuilt(model: Any, layer: Callable[[Any], Any]) -> Any:
+    """The chains, sums and concatenations of ``model`` anew, with ``layer(one)`` for each other layer."""
+    match model:
+        case nnx.Sequential():
+            return nnx.Sequential(*(rebuilt(one, layer) for one in model.layers))
+        case Sum() | Concatenation():
+            return type(model)(rebuilt(model.one, layer), rebuilt(model.other, layer))
+    return layer(model)
+
+
 class Rescaled(nnx.Module):
     """``factor * x + offset``."""
 

@@ -10,7 +10,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from benchmark import Context, NotApplicable
-from benchmark_jax._blocks import Concatenation, Sum
+from benchmark_jax._blocks import Concatenation, Sum, rebuilt
 from benchmark_jax._models import channels
 from benchmark_jax._train import fit, load, save
 
@@ -59,17 +59,15 @@ def factorable(model: Any) -> list[Weighted]:
 def factorised(model: Any, keep: float, *, by_energy: bool) -> tuple[Any, int]:
     """``model`` with two layers for each of :func:`factorable` that gets smaller by it, and how many did; other layers are those
     of ``model``."""
-    match model:
-        case nnx.Sequential():
-            parts = [factorised(layer, keep, by_energy=by_energy) for layer in model.layers]
-            return nnx.Sequential(*(part for part, _ in parts)), sum(count for _, count in parts)
-        case Sum() | Concatenation():
-            (one, ones), (other, others) = (factorised(part, keep, by_energy=by_energy) for part in (model.one, model.other))
-            return type(model)(one, other), ones + others
-        case nnx.Conv() | nnx.Linear() if factorable(model):
-            kept = rank(model, keep, by_energy=by_energy)
-            return (factors(model, kept), 1) if smaller(model, kept) else (model, 0)
-    return model, 0
+    changed = []
+
+    def thinner(layer: Any) -> Any:
+        if factorable(layer) and smaller(layer, kept := rank(layer, keep, by_energy=by_energy)):
+            changed.append(layer)
+            return factors(layer, kept)
+        return layer
+
+    return rebuilt(model, thinner), len(changed)
 
 
 def rank(layer: Weighted, keep: float, *, by_energy: bool) -> int:

@@ -19,6 +19,7 @@ from benchmark_jax._blocks import (
     halve,
     halve_upwards,
     identity,
+    rebuilt,
     relu,
     relu6,
 )
@@ -145,20 +146,20 @@ class Settling(nnx.Module):
 def unrounded(model: Any, between: Callable[[Range], Layer]) -> Any:
     """A network of the rounded weights of ``model``, which :func:`rounding` made, that rounds nothing: where values are rounded
     to a range is what ``between`` gives for it."""
-    match model:
-        case nnx.Sequential():
-            return nnx.Sequential(*(unrounded(layer, between) for layer in model.layers))
-        case Sum() | Concatenation():
-            return type(model)(unrounded(model.one, between), unrounded(model.other, between))
-        case Weights():
-            return model.rounded()
-        case Settling():
-            return model.norm
-        case Range():
-            return between(model)
-        case Again():
-            return between(model.before)
-    return model
+
+    def plain(layer: Any) -> Any:
+        match layer:
+            case Weights():
+                return layer.rounded()
+            case Settling():
+                return layer.norm
+            case Range():
+                return between(layer)
+            case Again():
+                return between(layer.before)
+        return layer
+
+    return rebuilt(model, plain)
 
 
 def rounding(model: Any, left: Left) -> nnx.Sequential:

@@ -34,10 +34,9 @@ from benchmark import Context, NotApplicable
 MakeContext: TypeAlias = Callable[..., tuple[Context, Any]]
 
 TRAINING = {"updates": 20, "batch": 32, "lr": 1e-2}
-LAYERS = {"cnn": 4, "cnn1d": 4, "mlp": 3, "ds-cnn": 10, "resmlp": 6}
+LAYERS = {"cnn": 4, "mlp": 3, "ds-cnn": 10, "resmlp": 6}
 NETWORKS = [
     ("nodule-shape", "cnn"),
-    ("watch-imu", "cnn1d"),
     ("german-credit", "mlp"),
     ("watch-imu", "ds-cnn"),
     ("german-credit", "resmlp"),
