@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,14 @@ def _load(name: str, fold: int) -> tuple[TaskSpec, TaskData]:
     (spec,) = (one for one in importlib.import_module(TASKS[name]).benchmark_tasks() if one.name == name)
     module, attribute = spec.target.split(":")
     return spec, getattr(importlib.import_module(module), attribute)().load(fold)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_programs_left() -> Iterator[None]:
+    """What JAX has compiled stays in memory, gigabytes by the end."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture(scope="session")
