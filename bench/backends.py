@@ -30,14 +30,13 @@ _REPEAT = ["seed", "fold"]
 
 def sizes(one: Table, other: Table) -> list[str]:
     """MACs, zeros and bytes of what ships."""
-    found: list[str] = []
-    for column in ("macs", "zeros", "artifact_bytes"):
-        values = float(one[column].median()), float(other[column].median())
-        if column == "zeros":
-            found.append("{:.1%} {:.1%}".format(*values))
-        else:
-            found.append(f"{values[0]:,.0f} × {values[1] / values[0]:.3f}")
-    return found
+    own, others = (side[["macs", "zeros", "artifact_bytes"]].astype(float).median() for side in (one, other))
+    ratio = others / own
+    return [
+        f"{own.macs:,.0f} × {ratio.macs:.3f}",
+        f"{own.zeros:.1%} {others.zeros:.1%}",
+        f"{own.artifact_bytes:,.0f} × {ratio.artifact_bytes:.3f}",
+    ]
 
 
 def scores(one: Table, other: Table, margin: float) -> list[str]:
@@ -61,21 +60,8 @@ def main(folder: str, one: str = "torch", other: str = "jax") -> None:
     table["zeros"] = 1 - table.nonzero_parameters.astype(float) / table.parameters.astype(float)
     margins = {task: cast(TaskSpec, registry.get("task", task).spec).margin for task in set(table.task)}
     sides = [dict(list(table[table.backend == name].groupby(_METHOD, sort=False))) for name in (one, other)]
-    heads = [
-        "task",
-        "network",
-        "recipe",
-        "runtime",
-        "MACs",
-        "zeros",
-        "bytes",
-        "seeds",
-        one,
-        other,
-        "difference",
-        "[90 %]",
-        "equal?",
-    ]
+    heads = [*("task", "network", "recipe", "runtime"), *("MACs", "zeros", "bytes", "seeds"), one, other]
+    heads += ["difference", "[90 %]", "equal?"]
     print("| " + " | ".join(heads) + " |")
     print("|---" * len(heads) + "|")
     for method, found in sides[0].items():

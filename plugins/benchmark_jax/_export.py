@@ -13,7 +13,7 @@ from benchmark_onnx import fold
 from flax import nnx
 
 from benchmark_jax._blocks import OPERATORS
-from benchmark_jax._integers import Marks, in_integers
+from benchmark_jax._integers import Markers, in_integers
 from benchmark_jax._merge import merged
 from benchmark_jax._rounding import Prepared, unrounded
 
@@ -21,7 +21,7 @@ from benchmark_jax._rounding import Prepared, unrounded
 def to_onnx(model: nnx.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
     """``model`` in evaluation mode as one ONNX graph: ``input`` float32 (N, *input_shape) -> ``output`` float32 (N, K)."""
     if isinstance(model, Prepared):
-        marks = Marks()
+        marks = Markers()
         return in_integers(to_onnx(unrounded(model.network, marks), input_shape), marks, model.matched)
     jax.eval_shape(_import_equinox_converters)
     shape = [("N", *input_shape)]

@@ -11,24 +11,24 @@ from flax import nnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from benchmark_jax._rounding import LEVELS, Range
+from benchmark_jax._rounding import LEVELS, FakeQuant
 
 _FAR = 1e30  # beyond every value of a network
 
 
-class Marks:
+class Markers:
     """Gives for each range a function that changes nothing and can be found in an export."""
 
     def __init__(self) -> None:
-        self.ranges: list[Range] = []
+        self.ranges: list[FakeQuant] = []
 
-    def __call__(self, found: Range) -> nnx.Module:
+    def __call__(self, found: FakeQuant) -> nnx.Module:
         if not any(found is one for one in self.ranges):
             self.ranges.append(found)
-        return _Mark(next(number for number, one in enumerate(self.ranges, 1) if one is found))
+        return _Marker(next(number for number, one in enumerate(self.ranges, 1) if one is found))
 
 
-class _Mark(nnx.Module):
+class _Marker(nnx.Module):
     """Clips at a bound that tells its number."""
 
     def __init__(self, number: int) -> None:
@@ -38,7 +38,7 @@ class _Mark(nnx.Module):
         return jnp.clip(x, -self.number * _FAR, self.number * _FAR)
 
 
-def in_integers(model: onnx.ModelProto, marks: Marks, layers: int) -> onnx.ModelProto:
+def in_integers(model: onnx.ModelProto, marks: Markers, layers: int) -> onnx.ModelProto:
     """``model``, an export of what ``marks`` has marked, with uint8 instead of each mark, and int8 weights and int32 biases where
     such values go in: of all ``layers``. Raises RuntimeError where it finds another number of them, or lacks a mark."""
     graph = model.graph

@@ -31,7 +31,7 @@ def _merged(model: Any, instead: Mapping[Any, Any]) -> Any:
                 for layer in part.layers if isinstance(part, nnx.Sequential) else [part]:
                     last = layers[-1] if layers else None
                     if isinstance(layer, nnx.BatchNorm) and layer.axis == -1 and isinstance(last, nnx.Conv | nnx.Linear):
-                        layers[-1] = _one(last, layer)
+                        layers[-1] = _fused(last, layer)
                     else:
                         layers.append(layer)
             return nnx.Sequential(*layers)
@@ -44,7 +44,7 @@ def _merged(model: Any, instead: Mapping[Any, Any]) -> Any:
     return instead.get(model, model)
 
 
-def _one(layer: nnx.Conv | nnx.Linear, behind: nnx.BatchNorm) -> nnx.Conv | nnx.Linear:
+def _fused(layer: nnx.Conv | nnx.Linear, behind: nnx.BatchNorm) -> nnx.Conv | nnx.Linear:
     """One layer that does what ``layer`` and the normalisation ``behind`` it do in evaluation mode."""
     scale, shift, bias = (_array(one, absent) for one, absent in ((behind.scale, 1.0), (behind.bias, 0.0), (layer.bias, 0.0)))
     mean, variance, kernel = (_array(one, 0.0) for one in (behind.mean, behind.var, layer.kernel))

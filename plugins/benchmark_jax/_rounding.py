@@ -25,16 +25,17 @@ from benchmark_jax._blocks import (
 )
 
 _MOMENTUM = 0.01  # of the ranges: how much of each batch's goes into them
-_STEPS = 255  # from the smallest and the largest uint8
+_STEPS = 255  # from the smallest to the largest uint8
 LEVELS = 64
 """Weights are integers from -64 to 64."""
 _SYMMETRIC = f"absmax,{127.5 / LEVELS}"  # as qwix says it, whose int8 go to 127.5
 
 _CHOOSING = (halve, halve_upwards, flatten)  # what they return is among what they are given
 _KEEPING = (channels_last, identity)
+_ACTIVATIONS = (relu, relu6)
 
 
-class Left(nnx.Variable[jax.Array]):
+class UpdatesLeft(nnx.Variable[jax.Array]):
     """int32 (): the updates for which ranges and statistics still learn."""
 
 
@@ -42,13 +43,13 @@ class Prepared(nnx.Module):
     """A network that rounds. ``left`` updates from now, ranges and the statistics of normalisations stay as they are."""
 
     def __init__(self, model: nnx.Module, left: int) -> None:
-        self.left = Left(jnp.asarray(left, jnp.int32))
+        self.left = UpdatesLeft(jnp.asarray(left, jnp.int32))
         self.network = rounding(model, self.left)
 
     @property
     def matched(self) -> int:
         """How many layers have weights that are rounded."""
-        return sum(isinstance(module, Weights) for _, module in nnx.iter_modules(self))
+        return sum(isinstance(module, FakeQuantWeights) for _, module in nnx.iter_modules(self))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """As the network that it was made of."""
@@ -56,7 +57,7 @@ class Prepared(nnx.Module):
         return outputs
 
 
-class Weights(nnx.Module):
+class FakeQuantWeights(nnx.Module):
     """``layer`` with its kernel rounded per output channel. Gradients pass the rounding as if it were not there."""
 
     def __init__(self, layer: nnx.Conv | nnx.Linear) -> None:
@@ -75,11 +76,11 @@ class Weights(nnx.Module):
         return self.rounded()(x)
 
 
-class Range(nnx.Module):
+class FakeQuant(nnx.Module):
     """Rounds to uint8, from the smallest to the largest value that training batches had: their moving average. Gradients pass
     for what lies within."""
 
-    def __init__(self, left: Left) -> None:
+    def __init__(self, left: UpdatesLeft) -> None:
         self.left = left
         self.low, self.high = nnx.BatchStat(jnp.float32(jnp.nan)), nnx.BatchStat(jnp.float32(jnp.nan))
         self.use_running_average = True
@@ -110,10 +111,10 @@ class Range(nnx.Module):
         return self.rounded(x)
 
 
-class Again(nnx.Module):
+class FakeQuantAgain(nnx.Module):
     """Rounds what ``before`` rounded, which changes nothing: where integers are handed on."""
 
-    def __init__(self, before: Range) -> None:
+    def __init__(self, before: FakeQuant) -> None:
         self.before = before
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -121,10 +122,10 @@ class Again(nnx.Module):
         return self.before.rounded(x)
 
 
-class Settling(nnx.Module):
+class FreezingNorm(nnx.Module):
     """A normalisation that, once nothing is ``left`` to learn, does in training what it does afterwards."""
 
-    def __init__(self, norm: nnx.BatchNorm, left: Left) -> None:
+    def __init__(self, norm: nnx.BatchNorm, left: UpdatesLeft) -> None:
         self.norm, self.left = norm, left
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -143,81 +144,71 @@ class Settling(nnx.Module):
         return outputs
 
 
-def unrounded(model: Any, between: Callable[[Range], Layer]) -> Any:
+def unrounded(model: Any, between: Callable[[FakeQuant], Layer]) -> Any:
     """A network of the rounded weights of ``model``, which :func:`rounding` made, that rounds nothing: where values are rounded
     to a range is what ``between`` gives for it."""
 
     def plain(layer: Any) -> Any:
         match layer:
-            case Weights():
+            case FakeQuantWeights():
                 return layer.rounded()
-            case Settling():
+            case FreezingNorm():
                 return layer.norm
-            case Range():
+            case FakeQuant():
                 return between(layer)
-            case Again():
+            case FakeQuantAgain():
                 return between(layer.before)
         return layer
 
     return rebuilt(model, plain)
 
 
-def rounding(model: Any, left: Left) -> nnx.Sequential:
-    """A network of the layers of ``model`` that rounds the weights of convolutions and fully connected layers, and each value
-    that these, sums, concatenations and poolings read or convolutions return, behind normalisation and activation: so that ONNX
-    Runtime computes these on integers. Float stays: what fully connected layers return where none of them reads it, means, and
-    poolings that add edges (``halve_upwards``). Only chains, sums and concatenations are looked into."""
-    return _Chain(left).of(model, None)[0]
+def rounding(model: Any, left: UpdatesLeft, known: FakeQuant | None = None) -> nnx.Sequential:
+    """A network of the layers of ``model``, a chain or one layer, that rounds the weights of convolutions and fully connected
+    layers, and each value that these, sums, concatenations and poolings read or convolutions return, behind normalisation and
+    activation: so that ONNX Runtime computes these on integers. ``known``: what rounded its input, None: nothing did. Float
+    stays: what fully connected layers return where none of them reads it, means, and poolings that add edges
+    (``halve_upwards``). Only chains, sums and concatenations are looked into."""
+    layers: list[Any] = []
+    due = False  # the value has to be rounded whatever reads it, behind normalisation and activation
 
+    def rounded() -> FakeQuant:
+        nonlocal known
+        if known is None:
+            known = FakeQuant(left)
+            layers.append(known)
+        return known
 
-class _Chain:
-    """Walks through a network; a value comes with the range that it is rounded to, None: with none."""
-
-    def __init__(self, left: Left) -> None:
-        self._left = left
-
-    def of(self, model: Any, known: Range | None) -> tuple[nnx.Sequential, Range | None]:
-        """The layers of ``model``, a chain or one layer, and what is between them now, for an input rounded to ``known``."""
-        layers: list[Any] = []
-
-        def rounded() -> Range:
-            nonlocal known
-            if known is None:
-                known = Range(self._left)
-                layers.append(known)
-            return known
-
-        convolved = False  # not rounded yet, what a convolution returns
-        for layer in _flat(model):
-            match layer:
-                case nnx.BatchNorm():
-                    layers.append(Settling(layer, self._left))
-                    if known is not None:  # it stands behind no layer that it could be merged into
-                        known, convolved = None, True
-                case _ if layer in (relu, relu6):
-                    layers.append(layer)
-                    if known is not None:
-                        known, convolved = None, True
-                case _ if layer in _KEEPING or isinstance(layer, nnx.Dropout):  # which is not there in an export
-                    layers.append(layer)
-                case nnx.Conv() | nnx.Linear():
+    for layer in _flat(model):
+        match layer:
+            case nnx.BatchNorm():
+                layers.append(FreezingNorm(layer, left))
+                if known is not None:  # it stands behind no layer that it could be merged into
+                    known, due = None, True
+            case _ if layer in _ACTIVATIONS:
+                layers.append(layer)
+                if known is not None:
+                    known, due = None, True
+            case _ if layer in _KEEPING or isinstance(layer, nnx.Dropout):  # which is not there in an export
+                layers.append(layer)
+            case nnx.Conv() | nnx.Linear():
+                rounded()
+                layers.append(FakeQuantWeights(layer))
+                known, due = None, isinstance(layer, nnx.Conv)
+            case Sum() | Concatenation():
+                parts = [rounding(part, left, rounded()) for part in (layer.one, layer.other)]
+                layers.append(type(layer)(*parts))
+                known, due = None, True
+            case _ if layer in _CHOOSING:
+                layers += [layer, FakeQuantAgain(rounded())]
+            case _:
+                if due:
                     rounded()
-                    layers.append(Weights(layer))
-                    known, convolved = None, isinstance(layer, nnx.Conv)
-                case Sum() | Concatenation():
-                    parts = [self.of(part, rounded())[0] for part in (layer.one, layer.other)]
-                    layers.append(type(layer)(*parts))
-                    known, convolved = None, True
-                case _ if layer in _CHOOSING:
-                    layers += [layer, Again(rounded())]
-                case _:
-                    if convolved:
-                        rounded()
-                    layers.append(layer)
-                    known, convolved = None, False
-        if convolved:
-            rounded()
-        return nnx.Sequential(*layers), known
+                layers.append(layer)
+                known, due = None, False
+    if due:
+        rounded()
+    return nnx.Sequential(*layers)
 
 
 def _flat(model: Any) -> list[Any]:

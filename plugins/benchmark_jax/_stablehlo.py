@@ -21,7 +21,7 @@ _FILE = "model.stablehlo"
 jax.config.update("jax_enable_compilation_cache", False)  # type: ignore[no-untyped-call]  # jax has gaps
 
 
-def write(network: Callable[[jax.Array], jax.Array], input_shape: tuple[int, ...], folder: Path) -> None:
+def write_stablehlo(network: Callable[[jax.Array], jax.Array], input_shape: tuple[int, ...], folder: Path) -> None:
     """Writes ``network``, float32 (N, *input_shape) -> float32 (N, K), for any number of rows. Its weights are constants of the
     program."""
     (rows,) = jax.export.symbolic_shape("N")
@@ -46,7 +46,7 @@ class JaxRuntime:
 
     def identity(self, folder: Path, input_shape: tuple[int, ...]) -> None:
         """Writes the floor: a program whose ``predict`` returns its input, float32 (N, ...)."""
-        write(lambda x: x, input_shape, folder)
+        write_stablehlo(lambda x: x, input_shape, folder)
 
 
 class _Predictor:

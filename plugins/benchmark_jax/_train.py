@@ -25,7 +25,7 @@ from benchmark import Context, NotApplicable
 from benchmark_jax._masks import stay_zero, zeros
 from benchmark_jax._merge import merged
 from benchmark_jax._models import build, view
-from benchmark_jax._stablehlo import write
+from benchmark_jax._stablehlo import write_stablehlo
 
 Floats: TypeAlias = NDArray[np.float32]
 Loss: TypeAlias = Callable[[Any, jax.Array, jax.Array], jax.Array]
@@ -59,7 +59,7 @@ class Jax:
         if format == "stablehlo":
             if isinstance(model, Prepared):
                 raise NotApplicable("StableHLO files hold no integer arithmetic yet: export as onnx")
-            write(merged(model), context.task.input_shape, context.output)
+            write_stablehlo(merged(model), context.task.input_shape, context.output)
             return
         from benchmark_jax._export import to_onnx  # a second of imports that nothing else needs
 
@@ -92,8 +92,7 @@ def fit(
 
     What is exactly zero in a weight matrix when training begins stays so after every update, momentum and weight decay or not: a
     pruned network stays pruned, whatever pass comes next. A matrix of nothing but zeros is taken for one that is yet to learn.
-    Parameters of another type than ``nnx.Param`` do not learn; of the type ``Held`` of ``_models`` they belong to layers whose
-    normalisations keep their statistics too.
+    Only variables of the type ``nnx.Param`` learn.
 
     ``loss(model, x, y)`` -> float32 (): the mean loss of a batch, instead of cross-entropy; x is float32 in the task's layout,
     y int32 (N,), ``model`` is in training mode. ``transformation`` sees and may change each update last. ``after_step(model)``

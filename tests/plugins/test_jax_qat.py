@@ -17,12 +17,12 @@ import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from benchmark_jax._blocks import Sum, channels_last, flatten, halve, mean, relu, relu6
 from benchmark_jax._export import to_onnx
-from benchmark_jax._integers import Marks, in_integers
+from benchmark_jax._integers import Markers, in_integers
 from benchmark_jax._magnitude import PruneMagnitude
 from benchmark_jax._masks import zeros
 from benchmark_jax._models import build, view
 from benchmark_jax._qat import QatInt8, counted
-from benchmark_jax._rounding import Prepared, Range, Weights, unrounded
+from benchmark_jax._rounding import FakeQuant, FakeQuantWeights, Prepared, unrounded
 from benchmark_jax._train import Jax
 from benchmark_onnx._int8 import Int8Static
 from flax import nnx
@@ -81,7 +81,9 @@ def test_what_is_trained_ships_in_integers(task: str, name: str, make_context: M
     assert context.score(outputs) == max(point["score"] for point in journal.curve)
     masks = zeros(nnx.state(benchmark_jax.load(pruned.output), nnx.Param))
     zero = sum(int(mask.sum()) for mask in jax.tree.leaves(masks))
-    kernels = [np.asarray(module.layer.kernel[...]) for _, module in nnx.iter_modules(loaded) if isinstance(module, Weights)]
+    kernels = [
+        np.asarray(module.layer.kernel[...]) for _, module in nnx.iter_modules(loaded) if isinstance(module, FakeQuantWeights)
+    ]
     assert sum(int((kernel == 0).sum()) for kernel in kernels) == zero > 0
 
     there, _ = make_context(task, name, input=context.output)
@@ -150,7 +152,7 @@ def test_modes_change_nothing_but_what_they_are_about() -> None:
         learner(x * (1 + len(frozen)))
         counted(model)
         frozen.append([name for name, value in states(model).items() if before[name] == value])
-    ranges = sum(isinstance(module, Range) for _, module in nnx.iter_modules(model))
+    ranges = sum(isinstance(module, FakeQuant) for _, module in nnx.iter_modules(model))
     (least,) = frozen[1]  # zero, behind relu
     assert frozen[:3] == [[], [least], [least]]
     assert frozen[3] == frozen[4] == list(before)
@@ -187,7 +189,7 @@ def test_statistics_are_those_of_a_network_that_does_not_round() -> None:
 def test_a_range_is_a_moving_average_that_holds_zero() -> None:
     """By hand: the first batch's ends, then a hundredth of the way to the next's."""
     model = Prepared(nnx.Sequential(nnx.Linear(1, 1, rngs=nnx.Rngs(0))), 2)
-    (found,) = (module for _, module in nnx.iter_modules(model) if isinstance(module, Range))
+    (found,) = (module for _, module in nnx.iter_modules(model) if isinstance(module, FakeQuant))
     learner: Any = view(model, training=True)
     for batch in ([[1.0], [3.0]], [[2.0], [103.0]], [[-50.0], [900.0]]):
         learner(jnp.asarray(batch))
@@ -232,14 +234,14 @@ def test_ranges_stay_with_their_values() -> None:
     learner: Any = view(model, training=True)
     for _ in range(3):
         learner(jnp.asarray(x))
-    ends = [float(module.high[...]) for _, module in nnx.iter_modules(model) if isinstance(module, Range)]
+    ends = [float(module.high[...]) for _, module in nnx.iter_modules(model) if isinstance(module, FakeQuant)]
     assert ends.count(6.0) >= 2
     outputs = benchmark_jax.predict(model, x)
     session = onnxruntime.InferenceSession(to_onnx(model, x.shape[1:]).SerializeToString(), providers=["CPUExecutionProvider"])
     shipped = session.run(None, {"input": x})[0]
     assert np.abs(shipped - outputs).mean() < 0.01 * outputs.std()
     # A layer that would ship in float is an error.
-    marks = Marks()
+    marks = Markers()
     network = to_onnx(unrounded(model.network, marks), x.shape[1:])
     with pytest.raises(RuntimeError, match="int8 weights in 7 of 8 layers, and rounds in"):
         in_integers(network, marks, 8)
