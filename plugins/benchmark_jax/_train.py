@@ -100,7 +100,8 @@ def fit(
     ``model``.
     """
     updates = planned(context, share)
-    x, y = jnp.asarray(np.asarray(context.train.x)), jnp.asarray(np.asarray(context.train.y, np.int32))
+    # As they are where JAX can use them so: its arrays are never written to.
+    x, y = (jax.device_put(np.asarray(one), may_alias=True) for one in (context.train.x, np.asarray(context.train.y, np.int32)))
     learner = view(model, training=True)
     masks = zeros(nnx.state(learner, nnx.Param))
     rule = optax.chain(
@@ -108,11 +109,13 @@ def fit(
         *([] if masks is None else [stay_zero(masks)]),
         *([] if transformation is None else [transformation]),
     )
-    graph, state = nnx.split((learner, nnx.Optimizer(learner, rule, wrt=nnx.Param)))
     batch = min(int(context.training["batch"]), len(y))
     interval = max(1, updates // _SCORINGS)
 
     started = time.perf_counter()
+    # Compiled as one: by itself each moment of each weight's shape is a program of its own.
+    optimizer = nnx.jit(lambda learner: nnx.Optimizer(learner, rule, wrt=nnx.Param))(learner)
+    graph, state = nnx.split((learner, optimizer))
     hard = cross_entropy(context.task.class_weight)
     update = functools.partial(
         _update,
@@ -183,10 +186,10 @@ def predict(model: nnx.Module, x: Floats) -> Floats:
     """Logits, float32 (N, K), for rows ``x`` in the task's layout, float32 (N, ...), N >= 1. Always in evaluation mode, and
     ``model`` is left in the mode it is in."""
     graph, state = nnx.split(view(model, training=False))
+    parts = [x[start : start + _ROWS] for start in range(0, len(x), _ROWS)]
     # Full parts only: every other number of rows would be compiled anew.
-    padded = np.pad(x, [(0, -len(x) % _ROWS), *[(0, 0)] * (x.ndim - 1)])
-    parts = [_outputs(graph, state, part) for part in np.split(padded, len(padded) // _ROWS)]
-    return np.concatenate(parts)[: len(x)]
+    parts[-1] = np.pad(parts[-1], [(0, _ROWS - len(parts[-1])), *[(0, 0)] * (x.ndim - 1)])
+    return np.concatenate([_outputs(graph, state, part) for part in parts])[: len(x)]
 
 
 def save(model: nnx.Module, folder: Path) -> None:
