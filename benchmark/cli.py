@@ -33,11 +33,12 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code: 0 ran (failed cells are rows), 1 a plugin is broken (``--list``), a file is
-    damaged (``data verify``), or a cell failed or a plugin is broken (``--strict``), 2 the user's mistake, 130 interrupted."""
+    damaged (``data verify``), results could not be verified (``verify``), or a cell failed or a plugin is broken (``--strict``),
+    2 the user's mistake, 130 interrupted."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if not (options.list or options.suite or options.command):
-        parser.error("say --suite, --list, recommend, explain or data")
+        parser.error("say --suite, --list, recommend, explain, data, verify or bundle")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character must not end a run
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end children as Ctrl-C does
@@ -55,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _explain(options, registry)
         if options.command == "data":
             return data_command.run(options, registry)
+        if options.command == "verify":
+            return _verify(options, registry)
+        if options.command == "bundle":
+            return _bundle(options)
         return _run(options, registry)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -90,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--suite", metavar="NAME|FILE", default="edge", help="default: edge")
     _add_grid(explain)
     data_command.add_parser(commands)
+    verify = commands.add_parser("verify", help="whether results, or a bundle, are what they say", allow_abbrev=False)
+    verify.add_argument("path", metavar="DIR|FILE.zip", type=Path, help="a results folder, or a bundle of one")
+    bundle = commands.add_parser("bundle", help="results as one file, for others to verify", allow_abbrev=False)
+    bundle.add_argument("results", metavar="DIR", type=Path, help="a results folder")
+    bundle.add_argument("--output", metavar="FILE.zip", type=Path, help="default: beside the folder, with its name")
     for command in commands.choices.values():
         _add_plugin(command, default=argparse.SUPPRESS)  # what stands before the command is kept
     return parser
@@ -251,6 +261,25 @@ def _quantity(option: str, parse: Callable[[str], Number], text: str | None) -> 
         return parse(text)
     except UserError as error:
         raise UserError(f"{option}: {error}") from None
+
+
+def _verify(options: argparse.Namespace, registry: Registry) -> int:
+    from benchmark import verify
+
+    return verify.report(options.path, registry)
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from benchmark import bundle
+    from benchmark.render.child import FILES, render
+
+    root: Path = options.results
+    if not (root / "store.sqlite").exists():
+        raise UserError(f"results folder {root}: no run has written into it yet")
+    render(root)  # its tables are of the store that they are bundled with
+    output: Path = options.output or root.resolve().with_name(f"{root.resolve().name}.zip")
+    print(f"{output}: content sha256 {bundle.pack(root, output, FILES)}")
+    return 0
 
 
 def _explain(options: argparse.Namespace, registry: Registry) -> int:

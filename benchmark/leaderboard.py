@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from benchmark import statistics
+from benchmark import ranking, statistics
 from benchmark.budget import DeviceTier
 from benchmark.data import GROUP
 from benchmark.measure import quality
 from benchmark.plan import Cell, ended_well, judge, stored_cells
+from benchmark.ranking import Verdict
 from benchmark.recommend import fits
 from benchmark.specs import Output
-from benchmark.statistics import Interval, Scored
+from benchmark.statistics import Bootstrap, Interval, Scored
 from benchmark.store import StepResult, Store
 from benchmark.suite import REFERENCE
 
@@ -32,7 +33,8 @@ COLUMNS = (
     *_KEY,
     *("outcome", "reason"),
     *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "flips"),
-    *("control", "control_difference", "control_difference_low", "control_difference_high", "groups"),
+    *("reference_difference", "reference_difference_low", "reference_difference_high", "reference_verdict"),
+    *("control", "control_difference", "control_difference_low", "control_difference_high", "control_verdict", "groups"),
     *("artifact_bytes", "size_ratio", "deflate_bytes", "dtypes", "parameters", "nonzero_parameters", "macs"),
     *_ON_DEVICE,
     *("latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_ratio", "latency_ratio_low", "latency_ratio_high"),
@@ -75,55 +77,84 @@ def rows(store: Store) -> list[Row]:
     """One row for every cell of the last run, in the grid's order."""
     suite, cells = store.meta("suite"), stored_cells(store)
     all_rows = [_row(cell, store.results(cell.steps()), store, suite) for cell in cells]
-    for cell, row, control in zip(cells, all_rows, _controls(cells, all_rows), strict=True):
-        if control and (difference := _difference([cell], [control], store)):
-            row |= dict(zip(_DIFFERENCE, (control.recipe, *difference), strict=True))
+    partners = _partners(cells, all_rows)
+    split: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for index, (cell, row) in enumerate(zip(cells, all_rows, strict=True)):
+        if row["score"] is not None:
+            split[cell.task, cell.fold].append(index)
+    for members in split.values():
+        # Each cell as a method of its own: what they share is the test rows.
+        drawn = statistics.bootstrap(
+            [[dataclasses.replace(scored(cells[i], store), seed=0)] for i in members], cells[members[0]].metrics[0]
+        )
+        place = {index: position for position, index in enumerate(members)}
+        for index in members:
+            if interval := drawn.interval(place[index]):
+                all_rows[index] |= {"score_low": interval.low, "score_high": interval.high}
+            for name, margin in (("reference", cells[index].margin), ("control", 0.0)):
+                other = partners[index][name]
+                if other is None:
+                    continue
+                if name == "control":
+                    all_rows[index]["control"] = cells[other].recipe
+                if found := _difference(drawn, place[index], place[other], margin):
+                    all_rows[index] |= {f"{name}_difference{end}": value for end, value in found.columns().items()}
+                    all_rows[index][f"{name}_verdict"] = found.verdict
     return all_rows
 
 
-_DIFFERENCE = ("control", "control_difference", "control_difference_low", "control_difference_high")
+@dataclass(frozen=True)
+class Difference:
+    """A mean test score less another on the same rows, its paired interval, and what that says given the margin."""
+
+    mean: float
+    low: float
+    high: float
+    verdict: Verdict
+
+    def columns(self) -> dict[str, float]:
+        """By the ends of column names."""
+        return {"": self.mean, "_low": self.low, "_high": self.high}
 
 
-def _controls(cells: Sequence[Cell], all_rows: Sequence[Row]) -> list[Cell | None]:
-    """For each scored cell the control to compare it with: of the same task, fold, back end, architecture, runtime and seed, and
-    of several the one nearest in bytes. None where there is none, and for references and controls themselves."""
+def _difference(drawn: Bootstrap, one: int, other: int, margin: float) -> Difference | None:
+    interval = drawn.difference(one, other)
+    if interval is None:
+        return None
+    mean = float(drawn.scores[one] - drawn.scores[other])
+    return Difference(mean, interval.low, interval.high, ranking.verdict(interval.low, interval.high, margin))
+
+
+def _partners(cells: Sequence[Cell], all_rows: Sequence[Row]) -> list[dict[str, int | None]]:
+    """For each cell the positions of what it is compared with, None where there is none: its reference, and its control, which is
+    of several the one nearest in bytes. Both are of the same task, fold, back end, architecture, runtime and seed. References
+    are compared with nothing, controls not with each other."""
     place = ("task", "fold", "backend", "architecture", "runtime", "seed")
     keys = [tuple(getattr(cell, name) for name in place) for cell in cells]
-    controls: dict[tuple[Any, ...], list[tuple[Cell, Row]]] = defaultdict(list)
+    references: dict[tuple[Any, ...], int] = {}
+    controls: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for index, (key, cell, row) in enumerate(zip(keys, cells, all_rows, strict=True)):
+        if not _is_scored(row):
+            continue
+        if cell.recipe == REFERENCE:
+            references[key] = index
+        elif _is_control(cell.recipe):
+            controls[key].append(index)
+
+    def apart(index: int, row: Row) -> float:
+        return abs(float(np.log(all_rows[index]["artifact_bytes"] / row["artifact_bytes"])))
+
+    found: list[dict[str, int | None]] = []
     for key, cell, row in zip(keys, cells, all_rows, strict=True):
-        if _is_control(cell.recipe) and row["outcome"] == "ok" and row["score"] is not None:
-            controls[key].append((cell, row))
-
-    def nearest(key: tuple[Any, ...], row: Row) -> Cell | None:
-        def apart(one: tuple[Cell, Row]) -> float:
-            return abs(float(np.log(one[1]["artifact_bytes"] / row["artifact_bytes"])))
-
-        return min(controls[key], key=apart)[0] if key in controls else None
-
-    return [
-        None if row["score"] is None or cell.recipe == REFERENCE or _is_control(cell.recipe) else nearest(key, row)
-        for key, cell, row in zip(keys, cells, all_rows, strict=True)
-    ]
-
-
-def _of_one_method(controls: Sequence[Cell], needed: int) -> bool:
-    """Whether every seed and fold has its control, and all the same: a mean over several would be of no method."""
-    return len(controls) == needed and len({cell.recipe for cell in controls}) == 1
+        compared = row["score"] is not None and cell.recipe != REFERENCE
+        near = controls[key] if compared and key in controls and not _is_control(cell.recipe) else []
+        control = min(near, key=lambda index: apart(index, row)) if near else None
+        found.append({"reference": references.get(key) if compared else None, "control": control})
+    return found
 
 
 def _is_control(recipe: str) -> bool:
     return recipe.partition("(")[0] == CONTROL and " + " not in recipe
-
-
-def _difference(cells: Sequence[Cell], controls: Sequence[Cell], store: Store) -> tuple[float, float, float] | None:
-    """Mean test score of cells less that of their controls, and its paired interval; None where undefined."""
-    metric = cells[0].metrics[0]
-    own, other = ([scored(cell, store) for cell in group] for group in (cells, controls))
-    interval = statistics.paired_difference(own, other, metric)
-    if interval is None:
-        return None
-    means = [np.mean([quality.score(one.outputs, one.y, metric, one.kind) for one in group]) for group in (own, other)]
-    return float(means[0] - means[1]), interval.low, interval.high
 
 
 def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Mapping[str, Any]) -> Row:
@@ -237,7 +268,6 @@ def _sizes(cell: Cell, results: Mapping[str, StepResult]) -> Row:
 
 def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
     scores, metric = results[cell.evaluate].facts["scores"], cell.metrics[0]
-    interval = statistics.score_interval([scored(cell, store)], metric)
     flips = None
     if ended_well(cell.reference_evaluate, results):
         own, reference = (quality.labels(store.array(id_, "test")) for id_ in (cell.evaluate, cell.reference_evaluate))
@@ -246,8 +276,6 @@ def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
         "metrics": scores["test"]["values"],
         "val_score": scores["validation"]["values"][metric],
         "score": scores["test"]["values"][metric],
-        "score_low": interval.low if interval else None,
-        "score_high": interval.high if interval else None,
         "flips": flips,
     }
 
@@ -386,14 +414,20 @@ def _group(cells: Sequence[Scored], members: Sequence[NDArray[np.bool_]], metric
 @dataclass(frozen=True)
 class Entry:
     """A method in a task's table: its rows over seeds and folds, the mean of their test scores and its interval by unit.
-    ``deviations``: as :func:`statistics.deviations` gives them, for more than one seed. ``difference``: from the control, and
-    its paired interval. None where undefined. ``groups``: as :func:`groups` gives them."""
+    ``deviations``: as :meth:`Bootstrap.deviations` gives them, for more than one seed. ``rank``: as :func:`ranking.ranks` gives
+    it; None for a method of other seeds and folds than the most complete ones have. ``reference``, ``control``: the difference
+    from these on the same seeds and folds, judged by the task's margin and by 0. ``fronts``: of ``bytes`` (validation score
+    and artifact bytes) and ``device`` (validation score, memory on the device and p90 latency) those that it is on. None where
+    undefined. ``groups``: as :func:`groups` gives them."""
 
     rows: tuple[Row, ...]
     score: float | None = None
     interval: Interval | None = None
     deviations: tuple[float | None, float | None] | None = None
-    difference: tuple[float, float, float] | None = None
+    rank: int | None = None
+    reference: Difference | None = None
+    control: Difference | None = None
+    fronts: tuple[str, ...] = ()
     groups: Mapping[str, Groups] = field(default_factory=dict)
 
     def mean(self, column: str) -> float | None:
@@ -406,17 +440,30 @@ class Entry:
         values = [row[column] for row in self.rows]
         return None if any(value is None for value in values) else float(np.median(values))
 
+    @property
+    def tiers(self) -> list[str]:
+        """The devices whose limits every row keeps."""
+        return [name for name in self.rows[0]["tiers"] if all(name in row["tiers"] for row in self.rows)]
+
+    @property
+    def device_bytes(self) -> float | None:
+        """What the device holds for one input: weights and the peak of activations, median over the rows."""
+        parts = [self.median(column) for column in _ON_DEVICE]
+        return None if None in parts else sum(cast("list[float]", parts))
+
 
 @dataclass(frozen=True)
 class Table:
     """A task's leaderboard. ``entries``: methods all of whose cells are ``ok``, best mean score first; ``others``: rows of the
     methods of which a cell is not, in the grid's order. ``baselines``: name -> mean test score. ``evaluations``: test rows of
     each fold, summed over folds; ``units``: the distinct units that they belong to. ``resolution``: as
-    :func:`statistics.resolution` gives it. ``published``: what others published, as the task's spec says. ``notes``: what the
+    :meth:`Bootstrap.resolution` gives it, of the methods that have a rank. ``margin``: how much less than the reference is as
+    good, fixed before any result. ``published``: what others published, as the task's spec says. ``notes``: what the
     task said of its data."""
 
     task: str
     metric: str
+    margin: float
     unit: str
     folds: tuple[int, ...]
     evaluations: int
@@ -428,61 +475,129 @@ class Table:
     published: Sequence[Mapping[str, Any]] = ()
     notes: tuple[str, ...] = ()
 
+    def intervals(self) -> Iterator[Interval | Difference | None]:
+        """Of every score and difference."""
+        for entry in self.entries:
+            yield from (entry.interval, entry.reference, entry.control)
+
 
 def tables(store: Store, all_rows: Sequence[Row]) -> list[Table]:
     """One table a task, in the grid's order. Rows of methods with a missing or failed cell are never ranked."""
-    by_task: dict[str, dict[tuple[str, ...], list[_Member]]] = defaultdict(lambda: defaultdict(list))
     cells = stored_cells(store)
-    for cell, row, control in zip(cells, all_rows, _controls(cells, all_rows), strict=True):
-        by_task[cell.task][cell.backend, cell.architecture, cell.recipe, cell.runtime].append(_Member(cell, row, control))
+    by_task: dict[str, dict[_Name, list[_Member]]] = defaultdict(lambda: defaultdict(list))
+    for cell, row in zip(cells, all_rows, strict=True):
+        by_task[cell.task][_Name(cell.backend, cell.architecture, cell.recipe, cell.runtime)].append(_Member(cell, row))
     published = store.meta("suite").get("published", {})
-    return [_table(task, list(methods.values()), published.get(task, ()), store) for task, methods in by_task.items()]
+    return [_table(task, methods, published.get(task, ()), store) for task, methods in by_task.items()]
+
+
+class _Name(NamedTuple):
+    """What makes rows of a task one method."""
+
+    backend: str
+    architecture: str
+    recipe: str
+    runtime: str
 
 
 class _Member(NamedTuple):
-    """A cell of a method, its row, and its control."""
+    """A cell of a method, and its row."""
 
     cell: Cell
     row: Row
-    control: Cell | None
 
 
-def _table(task: str, methods: Sequence[Sequence[_Member]], published: Sequence[Mapping[str, Any]], store: Store) -> Table:
-    entries, others = list[Entry](), list[Row]()
-    for method in methods:
-        if all(one.row["outcome"] == "ok" for one in method):
-            entries.append(_entry(method, store))
-        else:
-            others.extend(one.row for one in method)
-    first = methods[0][0].cell
-    results = store.results({one.cell.prepare: None for method in methods for one in method})
+def _table(task: str, methods: Mapping[_Name, Sequence[_Member]], published: Sequence[Mapping[str, Any]], store: Store) -> Table:
+    complete = {name: method for name, method in methods.items() if all(one.row["outcome"] == "ok" for one in method)}
+    members = [one for method in methods.values() for one in method]
+    first = members[0].cell
+    entries, resolution = _entries(complete, store)
+    results = store.results(dict.fromkeys(one.cell.prepare for one in members))
     folds = [id_ for id_ in results if ended_well(id_, results)]
     units = [store.array(id_, "test_units") for id_ in folds]
-    folds_tested = list(dict.fromkeys(one.cell.fold for method in methods for one in method))
+    folds_tested = list(dict.fromkeys(one.cell.fold for one in members))
     return Table(
         task=task,
         metric=first.metrics[0],
+        margin=first.margin,
         unit=first.unit,
         folds=tuple(folds_tested),
         evaluations=sum(map(len, units)),
         units=len(np.unique(np.concatenate(units))) if units else 0,
         entries=tuple(sorted(entries, key=lambda entry: -np.inf if entry.score is None else entry.score, reverse=True)),
-        others=tuple(others),
+        others=tuple(one.row for name, method in methods.items() if name not in complete for one in method),
         baselines=_baselines(folds, first.metrics[0], store),
-        resolution=_resolution(methods, store),
+        resolution=resolution,
         published=[one for one in published if one.get("fold") is None or [one["fold"]] == folds_tested],
         notes=tuple(dict.fromkeys(note for id_ in folds for note in results[id_].facts.get("notes", ()))),
     )
 
 
-def _resolution(methods: Sequence[Sequence[_Member]], store: Store) -> float | None:
-    """Of the methods that are ranked, and were run with as many seeds and folds as any: a mean over others is of other rows."""
-    ranked = [[one.cell for one in method] for method in methods if all(_is_scored(one.row) for one in method)]
-    if not ranked:
-        return None
-    grids = [sorted((cell.fold, cell.seed) for cell in cells) for cells in ranked]
-    whole = [cells for cells, grid in zip(ranked, grids, strict=True) if grid == max(grids, key=len)]
-    return statistics.resolution([[scored(cell, store) for cell in cells] for cells in whole], whole[0][0].metrics[0])
+def _entries(methods: Mapping[_Name, Sequence[_Member]], store: Store) -> tuple[list[Entry], float | None]:
+    """The methods, all of whose cells ended well, and the resolution. Those with as many seeds and folds as any are ranked: a
+    mean over others is of other rows."""
+    grids: dict[tuple[tuple[int, int], ...], list[_Name]] = defaultdict(list)
+    entries = {name: Entry(tuple(one.row for one in method)) for name, method in methods.items()}
+    for name, method in methods.items():
+        if all(_is_scored(one.row) for one in method):
+            grids[tuple(sorted((one.cell.fold, one.cell.seed) for one in method))].append(name)
+    resolution = None
+    for grid, names in grids.items():
+        outputs = [[scored(one.cell, store) for one in methods[name]] for name in names]
+        first = methods[names[0]][0].cell
+        drawn = statistics.bootstrap(outputs, first.metrics[0])
+        ranked = grid == max(grids, key=len)
+        ranks: Sequence[int | None] = ranking.ranks(drawn.scores, drawn.draws) if ranked else [None] * len(names)
+        resolution = drawn.resolution() if ranked else resolution
+        place = {name: position for position, name in enumerate(names)}
+        for name, own, rank in zip(names, outputs, ranks, strict=True):
+            cells = [one.cell for one in methods[name]]
+            interval = drawn.interval(place[name])
+            differences = {
+                kind: _difference(drawn, place[name], place[other], margin)
+                for kind, other, margin in _others_of(name, methods[name], first.margin)
+                if other in place
+            }
+            entries[name] = dataclasses.replace(
+                entries[name],
+                score=float(drawn.scores[place[name]]),
+                interval=interval,
+                deviations=drawn.deviations(place[name]) if interval and len({one.seed for one in own}) > 1 else None,
+                rank=rank,
+                reference=differences.get("reference"),
+                control=differences.get("control"),
+                groups=groups(cells, store),
+            )
+    return _with_fronts(list(entries.values())), resolution
+
+
+def _others_of(name: _Name, method: Sequence[_Member], margin: float) -> Iterator[tuple[str, _Name, float]]:
+    """What a method is compared with: its reference, and its control where all its rows have the same one, since a mean over
+    several would be of no method."""
+    if name.recipe != REFERENCE:
+        yield "reference", name._replace(recipe=REFERENCE), margin
+    controls = {one.row["control"] for one in method}
+    if len(controls) == 1 and None not in controls:
+        yield "control", name._replace(recipe=controls.pop()), 0.0
+
+
+def _with_fronts(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, with the fronts that they are on by validation: a front is what is chosen from."""
+    columns: dict[str, Callable[[Entry], tuple[float | None, ...]]] = {
+        "bytes": lambda one: (one.median("artifact_bytes"),),
+        "device": lambda one: (one.device_bytes, one.median("latency_p90_us")),
+    }
+    on: dict[int, list[str]] = defaultdict(list)
+    for name, costs in columns.items():
+        known: dict[int, list[float]] = {}
+        for index, one in enumerate(entries):
+            point = [one.mean("val_score"), *costs(one)]
+            if one.score is not None and None not in point:
+                val_score, *others = cast("list[float]", point)
+                known[index] = [-val_score, *others]
+        for index, best in zip(known, ranking.front(list(known.values())), strict=True):
+            on[index] += [name] if best else []
+    return [dataclasses.replace(one, fronts=tuple(on[index])) for index, one in enumerate(entries)]
 
 
 def _is_scored(row: Row) -> bool:
@@ -502,21 +617,3 @@ def _baselines(folds: Collection[str], metric: str, store: Store) -> dict[str, f
         if scores and np.isfinite(scores).all():
             means[name] = float(np.mean(scores))
     return means
-
-
-def _entry(method: Sequence[_Member], store: Store) -> Entry:
-    rows, scores = tuple(one.row for one in method), [one.row["score"] for one in method]
-    if None in scores:
-        return Entry(rows)
-    outputs, metric = [scored(one.cell, store) for one in method], method[0].cell.metrics[0]
-    interval = statistics.score_interval(outputs, metric)
-    several = interval and len({one.seed for one in outputs}) > 1
-    controls = [one.control for one in method if one.control]
-    return Entry(
-        rows,
-        float(np.mean(scores)),
-        interval,
-        statistics.deviations(outputs, metric) if several else None,
-        _difference([one.cell for one in method], controls, store) if _of_one_method(controls, len(method)) else None,
-        groups([one.cell for one in method], store),
-    )

@@ -31,7 +31,10 @@ MIN_SEEDS = 5
 """With fewer training seeds a fold, an interval says nothing of the variation between seeds."""
 MIN_UNITS = 10
 """With fewer units, an interval is conditional on them."""
+DRAWS = 2000
+"""Of a bootstrap, where nothing else is asked for."""
 _BLOCK = 100  # draws computed at once: bounds the memory at 100 float64 a row
+_PAIRS = 250_000  # of a positive and a negative row, up to which comparing all is faster than sorting
 
 
 def quantile(samples: ArrayLike, q: float) -> float:
@@ -87,7 +90,7 @@ def unit_weights(units: ArrayLike, draws: int, rng: np.random.Generator) -> Inte
 
 
 def score_draws(
-    methods: Sequence[Sequence[Scored]], metric: str, *, draws: int = 1000, seed: int = 0, over_seeds: bool = False
+    methods: Sequence[Sequence[Scored]], metric: str, *, draws: int = DRAWS, seed: int = 0, over_seeds: bool = False
 ) -> Doubles:
     """Bootstrap scores of methods on the same rows, float64 (methods, draws), NaN where undefined: for each draw the mean over
     folds of the mean over seeds. Differences between rows of the result are paired. ``over_seeds``: the seeds of each fold are
@@ -98,59 +101,126 @@ def score_draws(
     Raises ValueError where the methods do not have the same cells, a fold's cells not the same rows, or the metric is not a
     ranking one.
     """
+    return _draws(methods, metric, draws, seed, over_seeds)[0]
+
+
+def _draws(methods: Sequence[Sequence[Scored]], metric: str, draws: int, seed: int, over_seeds: bool) -> tuple[Doubles, Doubles]:
+    """What :func:`score_draws` gives, and likewise with the mean over all seeds in each draw."""
     cells = _aligned(methods)
     statistics = [[_statistic(cell, metric) for cell in method] for method in cells]
     all_units = np.unique(np.concatenate([cell.units for cell in cells[0]]))
     rows = {cell.fold: np.searchsorted(all_units, cell.units) for cell in cells[0]}
     folds = np.array([cell.fold for cell in cells[0]])
     unit_rng, seed_rng = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2))
-    blocks = []
+    equal = np.array([1 / (np.count_nonzero(folds == fold) * len(rows)) for fold in folds])[:, None]  # of each cell in the mean
+    resampled, whole = [], []
     for start in range(0, draws, _BLOCK):
         size = min(_BLOCK, draws - start)
         unit_counts = unit_weights(all_units, size, unit_rng).astype(np.float64)
         weights = {fold: unit_counts[:, index] for fold, index in rows.items()}
-        shares = np.empty((len(folds), size))  # of each cell in the mean
-        for fold in rows:
-            members = np.flatnonzero(folds == fold)
-            seeds = len(members)
-            drawn = max(1, seeds - 1)
-            counts = seed_rng.multinomial(drawn, np.full(seeds, 1 / seeds), size=size).T / drawn if over_seeds else 1 / seeds
-            shares[members] = counts / len(rows)
-        scores = [[statistic(weights[fold]) for statistic, fold in zip(method, folds, strict=True)] for method in statistics]
-        blocks.append((np.array(scores) * shares).sum(axis=1))
-    return np.concatenate(blocks, axis=1)
+        scores = np.array(
+            [[statistic(weights[fold]) for statistic, fold in zip(method, folds, strict=True)] for method in statistics]
+        )
+        whole.append((scores * equal).sum(axis=1))
+        if over_seeds:
+            shares = np.empty((len(folds), size))
+            for fold in rows:
+                members = np.flatnonzero(folds == fold)
+                seeds = len(members)
+                drawn = max(1, seeds - 1)
+                counts = seed_rng.multinomial(drawn, np.full(seeds, 1 / seeds), size=size).T
+                shares[members] = counts / (drawn * len(rows))
+            resampled.append((scores * shares).sum(axis=1))
+    means = np.concatenate(whole, axis=1)
+    return np.concatenate(resampled, axis=1) if over_seeds else means, means
 
 
 def score_interval(
-    cells: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0, level: float = 0.95
+    cells: Sequence[Scored], metric: str, *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> Interval | None:
     """The interval of one method's mean score over folds and seeds; seeds are resampled too where each fold has at least
     :data:`MIN_SEEDS`. None with fewer than two units or no draw in which the metric is defined. Raises as :func:`score_draws`."""
-    over_seeds = _enough_seeds(cells)
-    (scores,) = score_draws([cells], metric, draws=draws, seed=seed, over_seeds=over_seeds)
-    return _interval(scores, cells, over_seeds, level)
+    return bootstrap([cells], metric, draws=draws, seed=seed).interval(0, level)
 
 
 def paired_difference(
-    a: Sequence[Scored], b: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0, level: float = 0.95
+    a: Sequence[Scored], b: Sequence[Scored], metric: str, *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> Interval | None:
     """The interval of the mean score of ``a`` less that of ``b`` on the same rows, each draw shared; else as
     :func:`score_interval`."""
-    over_seeds = _enough_seeds(a)
-    first, second = score_draws([a, b], metric, draws=draws, seed=seed, over_seeds=over_seeds)
-    return _interval(first - second, a, over_seeds, level)
+    return bootstrap([a, b], metric, draws=draws, seed=seed).difference(0, 1, level)
 
 
-def resolution(methods: Sequence[Sequence[Scored]], metric: str, *, draws: int = 1000, seed: int = 0) -> float | None:
-    """About how far two methods' mean scores must be apart to be told apart: half the width of the paired 95 % interval between
-    the best method and another, the median over the others whose outputs are not the same. None where there is none. Raises
-    as :func:`score_draws`."""
+@dataclass(frozen=True)
+class Bootstrap:
+    """Methods on the same rows: their mean test ``scores`` (methods,) over folds and seeds, and the ``draws`` of them (methods,
+    draws) that :func:`score_draws` gives. ``over_units``, ``over_seed``: standard deviations of a method's score from its two
+    sources (methods,), NaN where undefined: of the mean score over resampled units, the trained models held fixed; and of a
+    single training over seeds, the test rows held fixed, pooled over folds, from :data:`MIN_SEEDS` seeds a fold on. ``units``
+    and ``over_seeds``: as in :class:`Interval`."""
+
+    scores: Doubles
+    draws: Doubles
+    over_units: Doubles
+    over_seed: Doubles
+    units: int
+    over_seeds: bool
+
+    def interval(self, method: int, level: float = 0.95) -> Interval | None:
+        """Of a method's score; None as in :func:`score_interval`."""
+        return self._interval(self.draws[method], level)
+
+    def difference(self, one: int, other: int, level: float = 0.95) -> Interval | None:
+        """Of the score of ``one`` less that of ``other``, paired: each draw is shared."""
+        return self._interval(self.draws[one] - self.draws[other], level)
+
+    def deviations(self, method: int) -> tuple[float | None, float | None]:
+        """``over_units`` and ``over_seed`` of a method, None where undefined."""
+        over_units, over_seed = (
+            None if math.isnan(one) else float(one) for one in (self.over_units[method], self.over_seed[method])
+        )
+        return over_units, over_seed
+
+    def resolution(self) -> float | None:
+        """About how far two methods' scores must be apart to be told apart: half the width of the paired 95 % interval between
+        the best method and another, the median over the others whose outputs are not the same. None where there is none."""
+        best = int(np.argmax(self.scores))
+        found = [self.difference(best, other) for other in range(len(self.scores)) if other != best]
+        widths = [one.high - one.low for one in found if one and one.high > one.low]
+        return float(np.median(widths)) / 2 if widths else None
+
+    def _interval(self, draws: Doubles, level: float) -> Interval | None:
+        defined = draws[np.isfinite(draws)]
+        if self.units < 2 or not len(defined):
+            return None
+        low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+        return Interval(float(low), float(high), len(defined), len(draws) - len(defined), self.units, self.over_seeds)
+
+
+def bootstrap(methods: Sequence[Sequence[Scored]], metric: str, *, draws: int = DRAWS, seed: int = 0) -> Bootstrap:
+    """The bootstrap of at least one method; seeds are resampled too where each fold has at least :data:`MIN_SEEDS`. Raises as
+    :func:`score_draws`."""
     over_seeds = all(map(_enough_seeds, methods))
-    scores = score_draws(methods, metric, draws=draws, seed=seed, over_seeds=over_seeds)
-    best = int(np.argmax([_mean_score(method, metric) for method in methods]))
-    found = [_interval(scores[best] - other, methods[best], over_seeds, 0.95) for i, other in enumerate(scores) if i != best]
-    widths = [one.high - one.low for one in found if one and one.high > one.low]
-    return float(np.median(widths)) / 2 if widths else None
+    drawn, means = _draws(methods, metric, draws, seed, over_seeds)
+    found = [[quality.score(cell.outputs, cell.y, metric, cell.kind) for cell in method] for method in methods]
+    defined = [row[np.isfinite(row)] for row in means]
+    return Bootstrap(
+        scores=np.array([np.mean(one) for one in found]),
+        draws=drawn,
+        over_units=np.array([row.std(ddof=1) if len(row) > 1 else math.nan for row in defined]),
+        over_seed=np.array([_over_seed(method, one) for method, one in zip(methods, found, strict=True)]),
+        units=len(np.unique(np.concatenate([cell.units for cell in methods[0]]))),
+        over_seeds=over_seeds,
+    )
+
+
+def _over_seed(cells: Sequence[Scored], scores: Sequence[float]) -> float:
+    if not _enough_seeds(cells):
+        return math.nan
+    by_fold: dict[int, list[float]] = {}
+    for cell, score in zip(cells, scores, strict=True):
+        by_fold.setdefault(cell.fold, []).append(score)
+    return math.sqrt(np.mean([np.var(values, ddof=1) for values in by_fold.values()]))
 
 
 def of_group(cell: Scored, members: NDArray[np.bool_]) -> Scored | None:
@@ -158,21 +228,6 @@ def of_group(cell: Scored, members: NDArray[np.bool_]) -> Scored | None:
     if not members.any():
         return None
     return Scored(cell.fold, cell.seed, cell.outputs[members], cell.y[members], cell.units[members], cell.kind)
-
-
-def deviations(cells: Sequence[Scored], metric: str, *, draws: int = 1000, seed: int = 0) -> tuple[float | None, float | None]:
-    """Standard deviations of a method's score from its two sources: of the mean score over resampled units, the trained models
-    held fixed (None where fewer than two draws are defined), and of a single training over seeds, the test rows held fixed,
-    pooled over folds (None with fewer than :data:`MIN_SEEDS` seeds in a fold or an undefined score). Raises as
-    :func:`score_draws`."""
-    (scores,) = score_draws([cells], metric, draws=draws, seed=seed)
-    defined = scores[np.isfinite(scores)]
-    over_units = float(defined.std(ddof=1)) if len(defined) > 1 else None
-    by_fold: dict[int, list[float]] = {}
-    for cell in cells:
-        by_fold.setdefault(cell.fold, []).append(quality.score(cell.outputs, cell.y, metric, cell.kind))
-    variance = float(np.mean([np.var(values, ddof=1) for values in by_fold.values()])) if _enough_seeds(cells) else math.nan
-    return over_units, None if math.isnan(variance) else math.sqrt(variance)
 
 
 def ratio_interval(candidate: ArrayLike, anchor: ArrayLike, *, level: float = 0.95) -> tuple[float, float | None, float | None]:
@@ -218,21 +273,8 @@ def _aligned(methods: Sequence[Sequence[Scored]]) -> list[list[Scored]]:
     return cells
 
 
-def _mean_score(cells: Sequence[Scored], metric: str) -> float:
-    return float(np.mean([quality.score(cell.outputs, cell.y, metric, cell.kind) for cell in cells]))
-
-
 def _enough_seeds(cells: Iterable[Scored]) -> bool:
     return min(Counter(cell.fold for cell in cells).values(), default=0) >= MIN_SEEDS
-
-
-def _interval(scores: Doubles, cells: Sequence[Scored], over_seeds: bool, level: float) -> Interval | None:
-    units = len(np.unique(np.concatenate([cell.units for cell in cells])))
-    defined = scores[np.isfinite(scores)]
-    if units < 2 or not len(defined):
-        return None
-    low, high = (quantile(defined, (1 + sign * level) / 2) for sign in (-1, 1))
-    return Interval(low, high, len(defined), len(scores) - len(defined), units, over_seeds)
 
 
 def _statistic(cell: Scored, metric: str) -> _Statistic:
@@ -244,23 +286,39 @@ def _statistic(cell: Scored, metric: str) -> _Statistic:
         classes = [1] if scores.shape[1] == 1 else range(scores.shape[1])
         return _mean_of([_auc(column, cell.y == k) for column, k in zip(scores.T, classes, strict=True)])
     right = quality.labels(cell.outputs) == cell.y
-    if metric == "accuracy":
-        return _share(right, np.ones(len(right), dtype=np.bool_))
-    return _mean_of([_share(right, cell.y == k) for k in np.unique(cell.y)])
+    every = np.ones(len(right), dtype=np.bool_)
+    return _mean_share(right, [every] if metric == "accuracy" else [cell.y == k for k in np.unique(cell.y)])
 
 
-def _share(right: NDArray[np.bool_], among: NDArray[np.bool_]) -> _Statistic:
-    sums = np.stack([right & among, among], axis=1).astype(np.float64)
+def _mean_share(right: NDArray[np.bool_], classes: Sequence[NDArray[np.bool_]]) -> _Statistic:
+    """The mean over the classes that a draw holds of the share of their rows that are right."""
+    sums = np.stack([*(right & one for one in classes), *classes], axis=1).astype(np.float64)
 
     def statistic(weights: Doubles) -> Doubles:
-        hits, total = (weights @ sums).T
-        return _divide(hits, total)
+        hits, totals = np.split((weights @ sums).T, 2)
+        return _mean_defined(_divide(hits, totals))
 
     return statistic
 
 
 def _auc(scores: Doubles, positive: NDArray[np.bool_]) -> _Statistic:
-    """The Mann-Whitney statistic of weighted rows; rows of one score form a group, ties counting one half."""
+    """The Mann-Whitney statistic of weighted rows, ties counting one half."""
+    above, below = scores[positive], scores[~positive]
+    if above.size * below.size > _PAIRS:
+        return _auc_of_many(scores, positive)
+    # Halves of small whole numbers, which single precision holds exactly.
+    wins = ((above[:, None] > below) + 0.5 * (above[:, None] == below)).astype(np.float32)
+
+    def statistic(weights: Doubles) -> Doubles:
+        ones, zeros = weights[:, positive], weights[:, ~positive]
+        won = ((ones.astype(np.float32) @ wins) * zeros).sum(axis=1, dtype=np.float64)
+        return _divide(won, ones.sum(axis=1) * zeros.sum(axis=1))
+
+    return statistic
+
+
+def _auc_of_many(scores: Doubles, positive: NDArray[np.bool_]) -> _Statistic:
+    """The same by sorting: rows of one score form a group."""
     order = np.argsort(scores, kind="stable")
     ordered, ones = scores[order], positive[order].astype(np.float64)
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
@@ -277,13 +335,12 @@ def _auc(scores: Doubles, positive: NDArray[np.bool_]) -> _Statistic:
 
 def _mean_of(statistics: Sequence[_Statistic]) -> _Statistic:
     """The mean over the classes for which a draw defines the statistic."""
+    return lambda weights: _mean_defined(np.stack([part(weights) for part in statistics]))
 
-    def statistic(weights: Doubles) -> Doubles:
-        values = np.stack([part(weights) for part in statistics])
-        defined = np.isfinite(values)
-        return _divide(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
 
-    return statistic
+def _mean_defined(values: Doubles) -> Doubles:
+    defined = np.isfinite(values)
+    return _divide(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0))
 
 
 def _divide(numerator: Doubles, denominator: NDArray[Any]) -> Doubles:

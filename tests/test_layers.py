@@ -18,8 +18,9 @@ from benchmark.suite import OwnTask
 HOST = Path(benchmark.__file__).parent
 ORDER = (
     *("errors", "budget", "specs", "protocols", "hookspecs", "plugin_files", "official", "data", "limits", "measure", "worker"),
-    *("store", "registry", "suite", "own", "plan", "folders", "step_report", "runner", "explain", "forecast", "statistics"),
-    *("recommend", "leaderboard", "render", "data_command", "testing", "cli", "__main__"),
+    *("store", "registry", "suite", "own", "plan", "folders", "bundle", "step_report", "runner", "explain", "forecast"),
+    *("statistics", "ranking", "recommend", "leaderboard", "overall", "render", "verify"),
+    *("data_command", "testing", "cli", "__main__"),
 )
 """The modules of the host, bottom up. Each imports only from those above it in this list."""
 

@@ -738,7 +738,7 @@ def test_intervals_of_methods_and_the_sources_of_their_variation(seeds: int, gri
     assert entry.interval == statistics.score_interval(scored, "accuracy")
     assert entry.interval is not None
     assert (entry.interval.over_seeds, entry.interval.units) == (seeds == 5, 4)
-    assert entry.deviations == (None if seeds == 1 else statistics.deviations(scored, "accuracy"))
+    assert entry.deviations == (None if seeds == 1 else statistics.bootstrap([scored], "accuracy").deviations(0))
     if entry.deviations is not None:
         over_units, over_seeds = entry.deviations
         assert over_units is not None
@@ -856,7 +856,7 @@ def test_resolution_is_of_the_methods_that_are_ranked(grid: Grid) -> None:
     grid.step(grid.cell("slow", off(1, 2, 3, 4)).latency[0], outcome="timeout", reason="stopped")
     grid.cell("more", seed=1)  # of a seed that the others lack
     assert [(row["outcome"], row["score"]) for row in grid.rows()][-2:] == [("timeout", 0.6), ("ok", 1.0)]
-    expected = statistics.resolution([[one] for one in grid.scored(*cells)], "accuracy")
+    expected = statistics.bootstrap([[one] for one in grid.scored(*cells)], "accuracy").resolution()
     assert expected is not None
     assert expected > 0
     assert grid.table().resolution == expected
@@ -937,7 +937,9 @@ def test_the_difference_to_the_control_is_paired(grid: Grid) -> None:
     assert high is not None
     assert 0 <= low < 0.2 < high
     assert [difference(row) for row in rows[:2]] == [(None,) * 3] * 2  # the reference and the control itself
-    assert {entry.rows[0]["recipe"]: entry.difference for entry in grid.table().entries} == {
+    assert {
+        entry.rows[0]["recipe"]: entry.control and tuple(entry.control.columns().values()) for entry in grid.table().entries
+    } == {
         "reference": None,
         NARROW: None,
         "prune": difference(rows[2]),
@@ -960,7 +962,7 @@ def test_a_control_is_of_the_same_task_fold_back_end_architecture_runtime_and_se
     for name, value in others.items():
         grid.cell("narrow", **cast(dict[str, Any], {name: value}))
     assert [difference(row) for row in grid.rows()] == [(None,) * 3] * 7
-    assert all(entry.difference is None for table in grid.tables() for entry in table.entries)
+    assert all(entry.control is None for table in grid.tables() for entry in table.entries)
     grid.cell("narrow", off(0, 1))
     assert difference(grid.rows()[0])[0] == pytest.approx(0.1)
 
@@ -993,7 +995,7 @@ def test_seeds_with_different_controls_are_not_averaged(grid: Grid) -> None:
         grid.cell("prune", off(0), seed=seed)
     assert [row["control"] for row in grid.rows()] == [None, "narrow(width=0.1)", None, NARROW]
     entry = next(entry for entry in grid.table().entries if entry.rows[0]["recipe"] == "prune")
-    assert entry.difference is None
+    assert entry.control is None
 
 
 def test_versions_of_all_steps_are_kept(grid: Grid) -> None:
@@ -1025,7 +1027,7 @@ def test_without_a_scored_control_there_is_no_difference(grid: Grid) -> None:
     grid.step(narrow.evaluate, outcome="invalid", reason="NaN", ingredients={"host_class": "abc"})
     assert [difference(row) for row in grid.rows()] == [(None,) * 3] * 2
     (entry,) = grid.table().entries
-    assert (entry.rows[0]["recipe"], entry.score, entry.difference) == ("prune", 0.9, None)
+    assert (entry.rows[0]["recipe"], entry.score, entry.control) == ("prune", 0.9, None)
 
 
 def test_an_undefined_score_has_no_difference(grid: Grid) -> None:
@@ -1051,12 +1053,12 @@ def test_the_difference_of_several_seeds_is_of_the_means(seeds: int, grid: Grid)
         assert tuple(interval) == paired(grid, pruned[seed : seed + 1], narrow[seed : seed + 1])
     found = {entry.rows[0]["recipe"]: entry for entry in grid.table().entries}
     entry, control = found["prune"], found[NARROW]
-    assert entry.difference is not None
+    assert entry.control is not None
     assert entry.score is not None
     assert control.score is not None
-    assert entry.difference[0] == pytest.approx(entry.score - control.score)
-    assert entry.difference[1:] == paired(grid, pruned, narrow)
-    assert control.difference is None
+    assert entry.control.mean == pytest.approx(entry.score - control.score)
+    assert (entry.control.low, entry.control.high) == paired(grid, pruned, narrow)
+    assert control.control is None
 
 
 def test_seeds_without_a_control_leave_the_method_without_a_difference(grid: Grid) -> None:
@@ -1066,4 +1068,4 @@ def test_seeds_without_a_control_leave_the_method_without_a_difference(grid: Gri
         grid.cell(NARROW, off(0, 1), seed=seed)
     assert [difference(row)[0] for row in grid.rows()] == [pytest.approx(0.1), pytest.approx(0.1), None, None, None]
     entry = next(entry for entry in grid.table().entries if entry.rows[0]["recipe"] == "prune")
-    assert (entry.score, entry.difference) == (0.9, None)
+    assert (entry.score, entry.control) == (0.9, None)

@@ -185,12 +185,12 @@ def test_five_seeds_are_resampled_too() -> None:
     assert (found(four).over_seeds, found(five).over_seeds) == (False, True)
     assert width(five) > 2 * width(four)
     scores = [quality.score(c.outputs, c.y, "accuracy", "logits") for c in cells]
-    over_units, over_seeds = statistics.deviations(cells, "accuracy")
+    over_units, over_seeds = statistics.bootstrap([cells], "accuracy").deviations(0)
     assert over_units is not None
     assert over_seeds is not None
     assert over_seeds == pytest.approx(np.std(scores, ddof=1))
     assert over_units == pytest.approx(width(statistics.score_interval(cells[:4], "accuracy")) / 3.92, rel=0.2)
-    assert statistics.deviations(cells[:4], "accuracy")[1] is None
+    assert statistics.bootstrap([cells[:4]], "accuracy").deviations(0)[1] is None
     # Two levels: the variance over units, and that of the mean of five seeds.
     expected = math.sqrt(over_units**2 + over_seeds**2 / 5)
     (draws,) = statistics.score_draws([cells], "accuracy", over_seeds=True)
@@ -203,11 +203,11 @@ def test_resolution_is_what_the_median_paired_interval_spans() -> None:
     halves = [
         width(statistics.paired_difference(methods[1], other, "accuracy")) / 2 for other in (methods[0], methods[2], methods[3])
     ]
-    assert statistics.resolution(methods, "accuracy") == pytest.approx(np.median(halves))
-    assert statistics.resolution(methods[:1], "accuracy") is None
+    assert statistics.bootstrap(methods, "accuracy").resolution() == pytest.approx(np.median(halves))
+    assert statistics.bootstrap(methods[:1], "accuracy").resolution() is None
     # Four times the rows: half the difference.
     more = [[replace(cell(1600, signal=signal, seed=seed), seed=0)] for seed, signal in enumerate([1.0, 3.0, 1.2, 0.8])]
-    found = statistics.resolution(more, "accuracy")
+    found = statistics.bootstrap(more, "accuracy").resolution()
     assert found is not None
     assert found == pytest.approx(np.median(halves) / 2, rel=0.15)
 
@@ -265,7 +265,9 @@ def test_recordings_of_real_windows_are_fewer_than_the_windows(load_task: Any) -
 def test_deviation_over_seeds_is_pooled_within_folds() -> None:
     cells = [cell(100, fold=fold, seed=seed, signal=fold) for fold in range(2) for seed in range(5)]
     scores = np.array([quality.score(c.outputs, c.y, "accuracy", "logits") for c in cells]).reshape(2, 5)
-    assert statistics.deviations(cells, "accuracy")[1] == pytest.approx(math.sqrt(scores.var(axis=1, ddof=1).mean()))
+    assert statistics.bootstrap([cells], "accuracy").deviations(0)[1] == pytest.approx(
+        math.sqrt(scores.var(axis=1, ddof=1).mean())
+    )
 
 
 def test_a_method_does_not_differ_from_itself() -> None:
@@ -302,7 +304,7 @@ def test_draws_without_both_classes_are_dropped_and_counted() -> None:
     assert interval.dropped / 2000 == pytest.approx(0.8**5 + 0.2**5, abs=0.03)
     one_class = replace(both, y=np.zeros(5, np.int64))
     assert statistics.score_interval([one_class], "roc_auc") is None
-    assert statistics.deviations([one_class], "roc_auc") == (None, None)
+    assert statistics.bootstrap([[one_class]], "roc_auc").deviations(0) == (None, None)
 
 
 def test_one_unit_has_no_interval() -> None:

@@ -9,7 +9,8 @@ from benchmark import leaderboard
 from benchmark.errors import USER_MISTAKE, UserError, of_the_disk
 from benchmark.render.latex import to_latex
 from benchmark.render.markdown import to_markdown
-from benchmark.render.tabular import to_csv, to_json
+from benchmark.render.paper import to_bibtex, to_macros
+from benchmark.render.tabular import methods_to_csv, methods_to_json, to_csv, to_json
 from benchmark.store import open_store
 
 
@@ -23,7 +24,11 @@ def main(folder: str) -> int:
         texts = {
             "rows.csv": to_csv(rows),
             "rows.json": to_json(rows),
+            "leaderboard.csv": methods_to_csv(tables),
+            "leaderboard.json": methods_to_json(tables),
             "leaderboard.tex": to_latex(tables, rows, suite),
+            "macros.tex": to_macros(tables),
+            "references.bib": to_bibtex(suite),
             "leaderboard.md": to_markdown(tables, rows, suite),
         }
     finally:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmark.budget import DeviceTier, format_bytes, format_seconds
+from benchmark.leaderboard import Entry, Table
 from benchmark.recommend import Answer, Method, Rejected, Row, answer
-from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, named, number
+from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, named, number, score_decimals
 
-_HEADERS = ("task", "device", "ship this", "score ↑ [95 %]", "val ↑", "bytes ↓", "p90 µs ↓", "best of", "runner-up")
+_HEADERS = ("task", "device", "ship this", "score ↑ [95 %]", "verdict", "val ↑", "bytes ↓", "p90 µs ↓", "best of", "runner-up")
 
 
-def section(tasks: Sequence[str], rows: Sequence[Row], tiers: Sequence[DeviceTier], style: Style) -> Section:
+def section(tables: Sequence[Table], rows: Sequence[Row], tiers: Sequence[DeviceTier], style: Style) -> Section:
     """The answer table: the method to ship for each task and device."""
-    found = [answer(task, [row for row in rows if row["task"] == task], tier) for task in tasks for tier in tiers]
+    entries = {_key(one.rows[0]): one for table in tables for one in table.entries}
+    found = [answer(table.task, [row for row in rows if row["task"] == table.task], tier) for table in tables for tier in tiers]
     parts: list[Part] = [
         style.text(
             "For each task and device the method with the best validation score among those whose every file keeps the device's "
-            "limits; test scores chose nothing. The evidence is that method's line in the task's table below, and its row in "
-            "rows.csv, which names the artifact."
+            "limits; test scores chose nothing. verdict: its test score against its reference's. The evidence is that method's "
+            "line in the task's table below, and its row in rows.csv, which names the artifact."
         ),
         tuple(_tier(tier, style) for tier in tiers),
-        Grid(tuple(map(style.text, _HEADERS)), tuple(_line(one, style) for one in found), "lllrrrrrl"),
+        Grid(tuple(map(style.text, _HEADERS)), tuple(_line(one, entries, style) for one in found), "lllrlrrrrl"),
     ]
     if files := tuple(dict.fromkeys(_file(one, one.best.to_ship, style) for one in found if one.best)):
         parts += [style.text("The files, in the results folder; each folder is named by the hash of what it holds:"), files]
@@ -34,22 +36,34 @@ def _file(one: Answer, row: Row, style: Style) -> str:
     return style.say("{task}, {method}: artifacts/{digest}/", task=one.task, method=method, digest=row["artifact"])
 
 
-def _line(one: Answer, style: Style) -> tuple[str, ...]:
+def _line(one: Answer, entries: Mapping[tuple[str, ...], Entry], style: Style) -> tuple[str, ...]:
     head = (style.name(one.task), style.name(one.tier.name))
     if one.best is None:
         why = style.say("nothing fits: {why}", why=reason(one.rejected[0], one)) if one.rejected else style.text("nothing fits")
-        return (*head, why, *(style.text(DASH) for _ in range(6)))
-    second = DASH if one.runner_up is None else f"{title(one.runner_up, one)} (val {one.runner_up.val_score:.3f})"
+        return (*head, why, *(style.text(DASH) for _ in range(7)))
+    best = entries[_key(one.best.rows[0])]
+    interval = best.interval
+    digits = score_decimals([interval])
+    second = DASH
+    if one.runner_up is not None:
+        rank = entries[_key(one.runner_up.rows[0])].rank
+        tied = ", of one rank" if rank is not None and rank == best.rank else ""
+        second = f"{title(one.runner_up, one)} (val {number(one.runner_up.val_score, '.3f')}{tied})"
     return (
         *head,
         style.name(title(one.best, one)),
-        style.text(method_score(one.best)),
+        style.text(bounded(best.score, interval.low if interval else None, interval.high if interval else None, digits)),
+        style.text(best.reference.verdict if best.reference else DASH),
         style.text(number(one.best.val_score, ".3f")),
         style.text(number(one.best.largest("artifact_bytes"), ",.0f")),
         style.text(number(one.best.largest("latency_p90_us"), ".1f")),
         style.text(str(one.among)),
         style.name(second),
     )
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("task", "backend", "architecture", "recipe", "runtime"))
 
 
 def title(method: Method, one: Answer) -> str:

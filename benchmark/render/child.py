@@ -13,7 +13,10 @@ from benchmark.plan import stored_cells
 from benchmark.registry import files_digest
 from benchmark.store import open_store
 
-FILES = ("leaderboard.md", "leaderboard.tex", "rows.csv", "rows.json")
+FILES = (
+    *("leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tex", "macros.tex", "references.bib"),
+    *("rows.csv", "rows.json"),
+)
 _KEY = ".rendered"
 
 

@@ -7,10 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.budget import DeviceTier, format_bytes
-from benchmark.leaderboard import CLAIM_MARGIN, CONTROL, NOISY, NOISY_WAITING, THREADS_MARGIN, Entry, Group, Row, Table, disputed
+from benchmark.leaderboard import (
+    CLAIM_MARGIN,
+    CONTROL,
+    NOISY,
+    NOISY_WAITING,
+    THREADS_MARGIN,
+    Difference,
+    Entry,
+    Group,
+    Row,
+    Table,
+    disputed,
+)
+from benchmark.overall import DEFAULT, Overall, Standing, overall
 from benchmark.render import answers
-from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, span
-from benchmark.statistics import MIN_SEEDS, MIN_UNITS
+from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, score_decimals, span
+from benchmark.statistics import DRAWS, MIN_SEEDS, MIN_UNITS
 
 _COLUMNS = 4  # groups that have a column each
 
@@ -20,8 +33,10 @@ def document(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, A
     of the suite."""
     head = Section(style.say("PocketBench: suite {suite}", suite=suite["name"]), tuple(_about(rows, tables, suite, style)))
     tiers = [DeviceTier(**tier) for tier in suite["tiers"]]
-    ship = [answers.section([table.task for table in tables], rows, tiers, style)] if tiers and tables else []
-    return [head, *ship, *(part for table in tables for part in _of_task(table, suite, style)), _legend(tables, suite, style)]
+    ship = [answers.section(tables, rows, tiers, style)] if tiers and tables else []
+    of_tasks = [part for table in tables for part in _of_task(table, suite, style)]
+    over_tasks = [_overall(found, style)] if (found := overall(tables)) else []
+    return [head, *ship, *of_tasks, *over_tasks, _legend(tables, suite, style)]
 
 
 def _about(rows: Sequence[Row], tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> list[str]:
@@ -57,17 +72,20 @@ def _enforced_by(rows: Sequence[Row]) -> str:
 
 
 def _of_task(table: Table, suite: Mapping[str, Any], style: Style) -> Iterator[Section]:
-    """Its table, then one for each sensitive column."""
+    """How well its methods do, what they cost, then a table for each sensitive column."""
     runtimes = len({row["runtime"] for row in [*(row for entry in table.entries for row in entry.rows), *table.others]}) > 1
-    yield _table(table, suite, runtimes, style)
+    digits = score_decimals(table.intervals())
+    yield _scores(table, suite, runtimes, digits, style)
+    if table.entries:
+        yield _costs(table, runtimes, digits, style)
     for column in dict.fromkeys(column for entry in table.entries for column in entry.groups):
-        yield _by_group(column, table, runtimes, style)
+        yield _by_group(column, table, runtimes, digits, style)
 
 
-def _table(table: Table, suite: Mapping[str, Any], runtimes: bool, style: Style) -> Section:
+def _scores(table: Table, suite: Mapping[str, Any], runtimes: bool, digits: int, style: Style) -> Section:
     caption = style.say(
         "{metric} on {evaluations:,} {tested} ({units:,} {unit}); seeds {seeds}, folds {folds}. Sorted by test score; what to "
-        "ship was chosen by val.",
+        "ship was chosen by val. Methods of one rank are not told apart; those of the best are bold. Margin: {margin:g}.",
         metric=table.metric,
         evaluations=table.evaluations,
         tested="test rows" if len(table.folds) == 1 else "evaluations",
@@ -75,15 +93,21 @@ def _table(table: Table, suite: Mapping[str, Any], runtimes: bool, style: Style)
         unit=plural(table.unit),
         seeds=listed(suite["seeds"]),
         folds=listed(table.folds),
+        margin=table.margin,
     )
-    parts: list[Part] = [caption + _covered(table, style) + _resolution(table, style)]
-    parts.append(_grid(table.entries, runtimes, style) if table.entries else style.text("No method has finished all its cells."))
+    parts: list[Part] = [caption + _covered(table, style) + _resolution(table, digits, style)]
+    parts.append(
+        _score_grid(table.entries, runtimes, digits, style)
+        if table.entries
+        else style.text("No method has finished all its cells.")
+    )
     parts += filter(
         None, [_deviations(table, style), _remarks(table.entries, runtimes, style), _late(table.entries, runtimes, style)]
     )
     parts += filter(None, [_too_many_threads(table.entries, runtimes, style), _disputed(table.entries, runtimes, style)])
     if table.baselines:
-        scores = ", ".join(f"{name} {score:.3f}" for name, score in sorted(table.baselines.items(), key=lambda item: -item[1]))
+        ordered = sorted(table.baselines.items(), key=lambda item: -item[1])
+        scores = ", ".join(f"{name} {score:.{digits}f}" for name, score in ordered)
         parts.append(style.say("Baselines, not ranked: {scores}.", scores=scores))
         to_beat = max(table.baselines.values())
         beaten = [named(one.rows[0], runtime=runtimes) for one in table.entries if one.score is not None and one.score <= to_beat]
@@ -99,6 +123,15 @@ def _table(table: Table, suite: Mapping[str, Any], runtimes: bool, style: Style)
     if table.others:
         parts += [style.text("Not ranked:"), _others(table.others, runtimes, style)]
     return Section(style.name(table.task), tuple(parts))
+
+
+def _costs(table: Table, runtimes: bool, digits: int, style: Style) -> Section:
+    caption = style.say(
+        "What the methods of the table above cost, in its order. Front: no other method of this table has as good a validation "
+        "score at as few bytes (B), or at as little memory on the device and as short a p90 (D).",
+    )
+    title = style.say("{task}: cost", task=table.task)
+    return Section(title, (caption, _cost_grid(table.entries, runtimes, digits, style)))
 
 
 def _covered(table: Table, style: Style) -> str:
@@ -120,15 +153,15 @@ def _covered(table: Table, style: Style) -> str:
     return style.say(f"{text}.", **values, metric=table.metric)
 
 
-def _resolution(table: Table, style: Style) -> str:
+def _resolution(table: Table, digits: int, style: Style) -> str:
     """About which difference the table can tell; empty with fewer than two methods."""
     if table.resolution is None:
         return ""
     text = (
-        " Resolution: about {resolution:.3f} (half the width of the paired 95 % interval between the best method and another, "
+        " Resolution: about {resolution} (half the width of the paired 95 % interval between the best method and another, "
         "the median of them); a smaller difference is told from none only where two methods err on nearly the same rows."
     )
-    return style.say(text, resolution=table.resolution)
+    return style.say(text, resolution=f"{table.resolution:.{digits}f}")
 
 
 def _published(one: Mapping[str, Any], style: Style) -> str:
@@ -136,7 +169,7 @@ def _published(one: Mapping[str, Any], style: Style) -> str:
     return style.say("{method}: {scores} ({source})", method=one["method"], scores=scores, source=one["source"])
 
 
-def _by_group(column: str, table: Table, runtimes: bool, style: Style) -> Section:
+def _by_group(column: str, table: Table, runtimes: bool, digits: int, style: Style) -> Section:
     """The scores of the groups of a sensitive column, in the order of the task's table. Many groups are summed up by their mean
     and the worst of them."""
     entries = [(entry, entry.groups[column]) for entry in table.entries if column in entry.groups]
@@ -161,8 +194,12 @@ def _by_group(column: str, table: Table, runtimes: bool, style: Style) -> Sectio
     lines = tuple(
         (
             style.name(named(entry.rows[0], runtime=runtimes)),
-            *(_summary(found.groups, style) if many else (style.text(_of_group(one)) for one in found.groups.values())),
-            style.text(number(found.gap, ".3f")),
+            *(
+                _summary(found.groups, digits, style)
+                if many
+                else (style.text(bounded(one.score, one.low, one.high, digits)) for one in found.groups.values())
+            ),
+            style.text(number(found.gap, f".{digits}f")),
         )
         for entry, found in entries
     )
@@ -172,63 +209,84 @@ def _by_group(column: str, table: Table, runtimes: bool, style: Style) -> Sectio
     return Section(title, (caption, Grid(headers, lines, "l" + "r" * (len(columns) + 1))))
 
 
-def _of_group(group: Group) -> str:
-    return bounded(group.score, group.low, group.high, 3)
-
-
-def _summary(groups: Mapping[str, Group], style: Style) -> tuple[str, str]:
+def _summary(groups: Mapping[str, Group], digits: int, style: Style) -> tuple[str, str]:
     """The mean over groups and the worst one; dashes where one is undefined."""
     scores = {name: one.score for name, one in groups.items() if one.score is not None}
     if len(scores) < len(groups):
         return style.text(DASH), style.text(DASH)
     worst = min(scores, key=scores.__getitem__)
-    mean = number(sum(scores.values()) / len(scores), ".3f")
+    mean = number(sum(scores.values()) / len(scores), f".{digits}f")
     # No interval: the group was picked by the rows that it would be made of.
-    return style.text(mean), style.say("{score:.3f} ({name})", score=scores[worst], name=worst)
+    return style.text(mean), style.say("{score} ({name})", score=number(scores[worst], f".{digits}f"), name=worst)
 
 
-def _grid(entries: Sequence[Entry], runtimes: bool, style: Style) -> Grid:
-    several = any(len(entry.rows) > 1 for entry in entries)
-    compared = any(entry.difference for entry in entries)
+def _names(entry: Entry, runtimes: bool, style: Style) -> list[str]:
+    names = ("backend", "architecture", "recipe", *(["runtime"] if runtimes else []))
+    return [style.name(entry.rows[0][name]) for name in names]
+
+
+def _score_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: Style) -> Grid:
+    referred, compared = any(entry.reference for entry in entries), any(entry.control for entry in entries)
     names = ["back end", "model", "recipe", *(["runtime"] if runtimes else [])]
-    numbers = ["score ↑ [95 %]", *([f"score − {CONTROL} ↑ [95 %]"] if compared else []), "val ↑", "flips ↓"]
-    numbers += ["bytes ↓", "size ÷ ↑", "MACs ↓", "p50 µs ↓", "p90 µs ↓"]
-    numbers += ["time × ↓, min–max" if several else "time × ↓ [95 %]", "RSS MB ↓"]
+    numbers = ["score ↑ [95 %]", *(["− reference ↑ [95 %]", "verdict"] if referred else [])]
+    numbers += [*([f"− {CONTROL} ↑ [95 %]"] if compared else []), "val ↑", "flips % ↓", "bytes ↓", "p90 µs ↓"]
+
+    def line(entry: Entry) -> tuple[str, ...]:
+        low, high = (entry.interval.low, entry.interval.high) if entry.interval else (None, None)
+        flips = entry.mean("flips")
+        values = [
+            bounded(entry.score, low, high, digits),
+            *([_against(entry.reference, digits), entry.reference.verdict if entry.reference else DASH] if referred else []),
+            *([_against(entry.control, digits)] if compared else []),
+            number(entry.mean("val_score"), f".{digits}f"),
+            "< 0.1" if flips is not None and 0 < flips < 0.0005 else number(None if flips is None else flips * 100, ".1f"),
+            number(entry.median("artifact_bytes"), ",.0f"),
+            number(entry.median("latency_p90_us"), ".1f"),
+        ]
+        rank = DASH if entry.rank is None else str(entry.rank)
+        return (style.text(rank), *_names(entry, runtimes, style), *map(style.text, values))
+
+    bold = (0, len(names), len(names) + 1)  # the rank, the recipe or its runtime, the score
     return Grid(
-        headers=tuple(map(style.text, [*names, *numbers, "tiers"])),
-        lines=tuple(_line(entry, runtimes, compared, style) for entry in entries),
-        align="l" * len(names) + "r" * len(numbers) + "l",
+        headers=tuple(map(style.text, ["rank", *names, *numbers])),
+        lines=tuple(map(line, entries)),
+        align="r" + "l" * len(names) + "".join("l" if name == "verdict" else "r" for name in numbers),
+        bold=frozenset((i, j) for i, entry in enumerate(entries) if entry.rank == 1 for j in bold),
     )
 
 
-def _share(share: float | None) -> str:
-    """In percent; what is above none is never printed as none."""
-    if share is not None and 0 < share < 0.0005:
-        return "< 0.1 %"
-    return number(None if share is None else share * 100, ".1f") + (" %" if share is not None else "")
+def _against(difference: Difference | None, digits: int) -> str:
+    return bounded(difference.mean, difference.low, difference.high, digits, sign="+") if difference else DASH
 
 
-def _line(entry: Entry, runtimes: bool, compared: bool, style: Style) -> tuple[str, ...]:
-    first = entry.rows[0]
-    low, high = (entry.interval.low, entry.interval.high) if entry.interval else (None, None)
-    noisy = " ~" if any(row["noisy"] for row in entry.rows) else ""
-    p50, flips, rss = entry.median("latency_p50_us"), entry.mean("flips"), entry.median("rss_bytes")
-    tiers = [name for name in first["tiers"] if all(name in row["tiers"] for row in entry.rows)]
-    numbers = [
-        bounded(entry.score, low, high, 3),
-        *([bounded(*entry.difference, 3, sign="+") if entry.difference else DASH] if compared else []),
-        number(entry.mean("val_score"), ".3f"),
-        _share(flips),
-        number(entry.median("artifact_bytes"), ",.0f"),
-        number(entry.median("size_ratio"), ".2f"),
-        number(entry.median("macs"), ",.0f"),
-        number(p50, ".1f") + (noisy if p50 is not None else ""),
-        number(entry.median("latency_p90_us"), ".1f"),
-        _ratio(entry),
-        number(None if rss is None else rss / 1e6, ".1f"),
-    ]
-    names = [first[name] for name in ("backend", "architecture", "recipe", *(["runtime"] if runtimes else []))]
-    return (*map(style.name, names), *map(style.text, numbers), style.name(" ".join(tiers)) or style.text(DASH))
+def _cost_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: Style) -> Grid:
+    several = any(len(entry.rows) > 1 for entry in entries)
+    names = ["back end", "model", "recipe", *(["runtime"] if runtimes else [])]
+    numbers = ["score ↑", "bytes ↓", "size ÷ ↑", "MACs ↓", "device bytes ↓", "RSS MB ↓", "p50 µs ↓", "p90 µs ↓"]
+    numbers += ["time × ↓, min–max" if several else "time × ↓ [95 %]"]
+
+    def line(entry: Entry) -> tuple[str, ...]:
+        rss = entry.median("rss_bytes")
+        values = [
+            number(entry.score, f".{digits}f"),
+            number(entry.median("artifact_bytes"), ",.0f"),
+            number(entry.median("size_ratio"), ".2f"),
+            number(entry.median("macs"), ",.0f"),
+            number(entry.device_bytes, ",.0f"),
+            number(None if rss is None else rss / 1e6, ".1f"),
+            number(entry.median("latency_p50_us"), ".1f"),
+            number(entry.median("latency_p90_us"), ".1f"),
+            _ratio(entry) + (" ~" if any(row["noisy"] for row in entry.rows) else ""),
+        ]
+        front = "".join(name[0].upper() for name in entry.fronts) or DASH
+        fitting = style.name(" ".join(entry.tiers)) or style.text(DASH)
+        return (*_names(entry, runtimes, style), *map(style.text, values), style.text(front), fitting)
+
+    return Grid(
+        headers=tuple(map(style.text, [*names, *numbers, "front", "tiers"])),
+        lines=tuple(map(line, entries)),
+        align="l" * len(names) + "r" * len(numbers) + "ll",
+    )
 
 
 def _ratio(entry: Entry) -> str:
@@ -327,6 +385,48 @@ def _where(rows: Sequence[Row]) -> str:
     return f"seed {rows[0]['seed']}, fold {rows[0]['fold']}"
 
 
+# Over tasks
+
+
+def _overall(found: Overall, style: Style) -> Section:
+    """The order over tasks. Each task has one column, and what is missing there a dash."""
+    runtimes = len({one.name.runtime for one in found.standings}) > 1
+    caption = style.say(
+        "Normalised scores: 0 is the task's trivial baseline, 1 its best reference; the mean over back ends. Sorted by the mean "
+        "over tasks, of which no test says that it differs; a method that lacks a task has no mean and no rank (strict view), "
+        "and in the column imputed the constant predictor's score there. spread: the largest difference between two back ends on "
+        "a task. W/T/L: wins, ties and losses against all other methods, counted by task: a win is a better rank there. The "
+        "architecture {default} is the single one that a back end has on each task.",
+        default=DEFAULT,
+    )
+    if found.left_out:
+        text = " Without {tasks}, where no reference beats the baseline."
+        caption += style.say(text, tasks=", ".join(found.left_out))
+    headers = ["rank", "model", "recipe", *(["runtime"] if runtimes else []), "back ends"]
+    numbers = ["mean ↑", "imputed ↑", "coverage", "spread ↓", "W/T/L"]
+
+    def line(one: Standing) -> tuple[str, ...]:
+        names = [one.name.architecture, one.name.recipe, *([one.name.runtime] if runtimes else []), ", ".join(one.backends)]
+        values = [number(one.mean, ".2f"), number(one.imputed, ".2f"), f"{len(one.scores)}/{len(found.tasks)}"]
+        values += [number(one.spread, ".2f"), "/".join(map(str, one.total))]
+        values += [number(one.scores.get(task), ".2f") for task in found.tasks]
+        rank = DASH if one.rank is None else str(one.rank)
+        return (style.text(rank), *map(style.name, names), *map(style.text, values))
+
+    return Section(
+        style.text("All tasks"),
+        (
+            caption,
+            Grid(
+                headers=(*map(style.text, [*headers, *numbers]), *(style.name(f"{task} ↑") for task in found.tasks)),
+                lines=tuple(map(line, found.standings)),
+                align="r" + "l" * (len(headers) - 1) + "r" * (len(numbers) + len(found.tasks)),
+                bold=frozenset((i, j) for i, one in enumerate(found.standings) if one.rank == 1 for j in (0, 2)),
+            ),
+        ),
+    )
+
+
 def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> Section:
     measure, folds = suite["measure"], {len(table.folds) for table in tables} or {1}
     ratios = []
@@ -337,13 +437,18 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
     ratio = " ".join(ratios)
     lines = [
         "score: of the test rows, at batch 1, from the file that ships; the mean over seeds and folds. [95 %]: percentile "
-        "bootstrap, 1,000 draws. val: validation, the only score that anything was chosen by. Scores and flips are means over "
-        "seeds and folds, the other columns medians.",
-        f"score − {CONTROL}: score less that of a recipe {CONTROL} (of several the one nearest in bytes), paired on the same "
-        "rows: a smaller network trained from scratch, by default for as many planned updates as a reference and a pass's "
-        "fine-tuning together; recipes that do not train on had fewer. flips: test rows whose label is not the reference's.",
+        f"bootstrap, {DRAWS:,} draws. val: validation, the only score that anything was chosen by. Scores and flips are means "
+        "over seeds and folds, the other columns medians. Scores have the decimals that the narrowest interval of a table bears.",
+        "rank: methods between which no difference was found share one (step-down comparison of all pairs by Ryan, Einot, "
+        "Gabriel and Welsch, on the same rows, 5 % for all of a task together). Ranks are of unrounded scores.",
+        "− reference: the score less that of the uncompressed model of the same back end, model and seed, on the same rows. "
+        "verdict: better (its interval lies above 0), non-inferior (above minus the margin), inferior (below it) or undecided. "
+        "flips: test rows whose label is not the reference's.",
+        f"− {CONTROL}: the score less that of a recipe {CONTROL} (of several the one nearest in bytes), on the same rows: a "
+        "smaller network trained from scratch, by default for as many planned updates as a reference and a pass's fine-tuning "
+        "together; recipes that do not train on had fewer.",
         "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these "
-        "bytes. MACs: multiply-adds for one input.",
+        "bytes. MACs: multiply-adds for one input. device bytes: weights as they are held, and the peak of activations.",
         f"p50, p90: one input, {suite['build']['cores']} thread(s), {measure['processes']} process(es) × {measure['rounds']} "
         f"round(s) × {measure['calls']} calls, quantiles by linear interpolation. time ×: time ÷ that of the reference, "
         f"measured in turns in the same processes; below 1 is faster. {ratio} In brackets: more than half of the time is the "

@@ -11,7 +11,7 @@ from benchmark.render.content import document
 from benchmark.render.style import Grid, Section, Style
 
 _HEAD = (
-    r"% Needs \usepackage{booktabs,graphicx}, and in pdfLaTeX \usepackage[T1]{fontenc} for straight quotation marks; "
+    r"% Needs \usepackage{booktabs,graphicx,siunitx}, and in pdfLaTeX \usepackage[T1]{fontenc} for straight quotation marks; "
     r"names outside Latin scripts need LuaLaTeX or XeLaTeX and a font that has them."
 )
 _SPECIAL = {
@@ -30,6 +30,7 @@ _SPECIAL = {
     "÷": r"$\div$",
     "≤": r"$\leq$",
     "−": "$-$",
+    "≥": r"$\geq$",
     "–": r"\textendash{}",
     "µ": r"\textmu{}",
 }
@@ -60,23 +61,52 @@ def _section(section: Section, label: str) -> str:
         return "\n\n".join([rf"\paragraph{{{section.title}}}", *texts])
     (grid,) = grids
     slug = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
+    columns = list(zip(*grid.lines, strict=True))
+    numeric = [side == "r" and _format(column) for side, column in zip(grid.align, columns, strict=True)]
+    cells = [
+        [_cell(cell, bool(numeric[j]), (i, j) in grid.bold) for j, cell in enumerate(line)] for i, line in enumerate(grid.lines)
+    ]
     lines = [
         r"\begin{table*}",
         rf"\caption{{{section.title}. {texts[0]}}}",
         rf"\label{{{label}-{slug}}}",
         r"\centering",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",  # made smaller where it is too wide, never larger
-        rf"\begin{{tabular}}{{{grid.align}}}",
+        rf"\begin{{tabular}}{{{''.join(one or side for one, side in zip(numeric, grid.align, strict=True))}}}",
         r"\toprule",
-        _line(grid.headers),
+        _line([_cell(header, bool(one), False) for header, one in zip(grid.headers, numeric, strict=True)]),
         r"\midrule",
-        *map(_line, grid.lines),
+        *map(_line, cells),
         r"\bottomrule",
         r"\end{tabular}}",
         *(rf"\par\smallskip\footnotesize\raggedright {text}" for text in texts[1:]),
         r"\end{table*}",
     ]
     return "\n".join(lines)
+
+
+_NUMBER = re.compile(r"(\$-\$)?(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?")
+"""A rounded number, as it is escaped."""
+
+
+def _format(cells: Sequence[str]) -> str:
+    """The siunitx column of these cells; empty where they are not mostly numbers, as an interval beside each is none."""
+    found = [match for cell in cells if (match := _NUMBER.fullmatch(cell))]
+    if not found or any(len(cell) > len(r"\textendash{}") for cell in cells):
+        return ""
+    whole = max(len(match[2].replace(",", "")) for match in found)
+    sign = "-" if any(match[1] for match in found) else ""
+    decimals = max(len(match[3] or "") for match in found)
+    return f"S[table-format={sign}{whole}{f'.{decimals}' if decimals else ''},group-separator={{,}},group-minimum-digits=4]"
+
+
+def _cell(cell: str, numeric: bool, bold: bool) -> str:
+    """A cell of a column; in one of siunitx everything but numbers is in braces."""
+    match = _NUMBER.fullmatch(cell)
+    if numeric and match and not bold:
+        return cell.replace("$-$", "-").replace(",", "")
+    text = rf"\textbf{{{cell}}}" if bold else cell
+    return f"{{{text}}}" if numeric else text
 
 
 def _line(cells: Sequence[str]) -> str:

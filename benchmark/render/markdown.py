@@ -27,7 +27,10 @@ def _part(part: Part) -> str:
         return part
     if isinstance(part, Grid):
         align = ["left" if side == "l" else "right" for side in part.align]
-        return tabulate(part.lines, headers=part.headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+        lines = [
+            [f"**{cell}**" if (i, j) in part.bold else cell for j, cell in enumerate(line)] for i, line in enumerate(part.lines)
+        ]
+        return tabulate(lines, headers=part.headers, tablefmt="pipe", disable_numparse=True, colalign=align)
     return "\n".join(f"- {item}" for item in part)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 DASH = "–"
 
@@ -30,11 +30,12 @@ class Style:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. ``align``: ``l`` or ``r`` for each column."""
+    """A table. ``align``: ``l`` or ``r`` for each column. ``bold``: (line, column) of the cells that stand out."""
 
     headers: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     align: str
+    bold: frozenset[tuple[int, int]] = frozenset()
 
 
 Part: TypeAlias = str | Grid | tuple[str, ...]
@@ -53,6 +54,33 @@ def named(row: Mapping[str, Any], *, runtime: bool) -> str:
     """How the method of a row is named to people, with its runtime where there are several."""
     name = " ".join(filter(None, (row["backend"], row["architecture"], row["recipe"])))
     return f"{name} on {row['runtime']}" if runtime else name
+
+
+def decimals(half_widths: Iterable[float]) -> int:
+    """To how many decimals the scores of a table are rounded: as many as its narrowest interval bears, given half the widths of
+    all. The rule is the Particle Data Group's (Review of Particle Physics, introduction, "Rounding"): of the half-width's first
+    three digits, up to 354 two are kept, up to 949 one, and above it is taken for 1000. 3 where there is no interval."""
+    known = [half for half in half_widths if half > 0]
+    if not known:
+        return 3
+    digits, exponent = f"{min(known):.2e}".split("e")
+    first = round(float(digits) * 100)
+    return min(max(-int(exponent) + (1 if first <= 354 else 0), 0), 6)
+
+
+class Bounded(Protocol):
+    """An interval."""
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
+def score_decimals(intervals: Iterable[Bounded | None]) -> int:
+    """:func:`decimals` of these intervals, of those that there are."""
+    return decimals((one.high - one.low) / 2 for one in intervals if one)
 
 
 def number(value: float | None, form: str) -> str:

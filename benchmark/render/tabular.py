@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.leaderboard import COLUMNS, Row
+from benchmark.leaderboard import COLUMNS, Entry, Row, Table
+from benchmark.overall import overall
 
 
 def to_json(rows: Sequence[Row]) -> str:
@@ -27,6 +28,96 @@ def to_csv(rows: Sequence[Row]) -> str:
     writer.writerow(COLUMNS)
     writer.writerows([_field(column, row[column]) for column in COLUMNS] for row in rows)
     return out.getvalue()
+
+
+def methods_to_csv(tables: Sequence[Table]) -> str:
+    """A header and one line a method and task, in the tables' order: what the tables print, unrounded. Else as :func:`to_csv`."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _METHOD_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for entry in table.entries:
+            writer.writerow({column: _field(column, value) for column, value in _method(table, entry).items()})
+    return out.getvalue()
+
+
+def methods_to_json(tables: Sequence[Table]) -> str:
+    """The tables, unrounded: what is said of each task, its methods in order, and the order over tasks. Else as
+    :func:`to_json`."""
+    found = overall(tables)
+    document = {
+        "tasks": [
+            {
+                "task": table.task,
+                "metric": table.metric,
+                "margin": table.margin,
+                "unit": table.unit,
+                "units": table.units,
+                "evaluations": table.evaluations,
+                "folds": table.folds,
+                "resolution": table.resolution,
+                "baselines": dict(table.baselines),
+                "methods": [_method(table, entry) for entry in table.entries],
+            }
+            for table in tables
+        ],
+        "overall": [
+            {
+                **one.name._asdict(),
+                "backends": one.backends,
+                "rank": one.rank,
+                "mean": one.mean,
+                "imputed": one.imputed,
+                "coverage": [len(one.scores), len(found.tasks)],
+                "spread": one.spread,
+                "scores": dict(one.scores),
+                "against": [{**other._asdict(), "wins_ties_losses": record} for other, record in one.record.items()],
+            }
+            for one in found.standings
+        ]
+        if found
+        else [],
+    }
+    return _json("leaderboard", document) + "\n"
+
+
+_MEDIANS = ("artifact_bytes", "size_ratio", "macs", "rss_bytes", "latency_p50_us", "latency_p90_us", "latency_ratio", "floor_us")
+_METHOD_COLUMNS = (
+    *("task", "rank", "backend", "architecture", "recipe", "runtime", "seeds", "folds", "score", "score_low", "score_high"),
+    *("reference_difference", "reference_difference_low", "reference_difference_high", "reference_verdict"),
+    *("control", "control_difference", "control_difference_low", "control_difference_high", "control_verdict"),
+    *("val_score", "flips", *_MEDIANS, "latency_ratio_low", "latency_ratio_high", "device_bytes", "noisy", "fronts", "tiers"),
+)
+
+
+def _method(table: Table, entry: Entry) -> dict[str, Any]:
+    first = entry.rows[0]
+    single = first if len(entry.rows) == 1 else {}  # of several files neither the ends of their intervals have a mean
+    differences: dict[str, Any] = {}
+    for name, one in (("reference", entry.reference), ("control", entry.control)):
+        differences |= {f"{name}_difference{end}": value for end, value in (one.columns() if one else {}).items()}
+        differences[f"{name}_verdict"] = one.verdict if one else None
+    values = {
+        "task": table.task,
+        **{name: first[name] for name in ("backend", "architecture", "recipe", "runtime")},
+        "rank": entry.rank,
+        "seeds": sorted({row["seed"] for row in entry.rows}),
+        "folds": sorted({row["fold"] for row in entry.rows}),
+        "score": entry.score,
+        "score_low": entry.interval.low if entry.interval else None,
+        "score_high": entry.interval.high if entry.interval else None,
+        **differences,
+        "control": first["control"] if entry.control else None,
+        "val_score": entry.mean("val_score"),
+        "flips": entry.mean("flips"),
+        **{name: entry.median(name) for name in _MEDIANS},
+        **{f"latency_ratio_{end}": single.get(f"latency_ratio_{end}") for end in ("low", "high")},
+        "device_bytes": entry.device_bytes,
+        "noisy": any(row["noisy"] for row in entry.rows),
+        "fronts": entry.fronts,
+        "tiers": entry.tiers,
+    }
+    return {column: values.get(column) for column in _METHOD_COLUMNS}
 
 
 def _field(column: str, value: Any) -> str:

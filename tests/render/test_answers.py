@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmark.budget import DeviceTier
-from benchmark.leaderboard import COLUMNS
-from benchmark.recommend import Row, answer
+from benchmark.leaderboard import COLUMNS, Difference, Entry, Table
+from benchmark.recommend import Row, answer, methods
 from benchmark.render.answers import report, section
 from benchmark.render.style import Grid, Style
+from benchmark.statistics import Interval
 
 PLAIN = Style(name=str, text=str)
 S, TINY = DeviceTier("S", bytes=64 * 1024, latency_p90=0.001), DeviceTier("tiny", bytes=1000)
@@ -54,8 +56,24 @@ ROWS = [
 ]
 
 
+def tables(tasks: Sequence[str], rows: list[Row]) -> list[Table]:
+    """What the leaderboard would make of these rows."""
+    found = []
+    for task in tasks:
+        entries = []
+        for one in methods(row for row in rows if row["task"] == task):
+            if one.complete:
+                scores, first = [row["score"] for row in one.rows], one.rows[0]
+                single = len(scores) == 1 and first["score_low"] is not None
+                interval = Interval(first["score_low"], first["score_high"], 1000, 0, 200, False) if single else None
+                mean = None if None in scores else sum(scores) / len(scores)
+                entries.append(Entry(tuple(map(dict, one.rows)), mean, interval))
+        found.append(Table(task, "accuracy", 0.01, "row", (0,), 200, 200, tuple(entries), (), {}))
+    return found
+
+
 def grid(rows: list[Row], *tiers: DeviceTier, tasks: Sequence[str] = ("digits",)) -> list[dict[str, str]]:
-    (found,) = (part for part in section(tasks, rows, tiers, PLAIN).parts if isinstance(part, Grid))
+    (found,) = (part for part in section(tables(tasks, rows), rows, tiers, PLAIN).parts if isinstance(part, Grid))
     return [dict(zip(found.headers, line, strict=True)) for line in found.lines]
 
 
@@ -65,7 +83,8 @@ def test_a_line_of_the_table() -> None:
             "task": "digits",
             "device": "S",
             "ship this": "torch cnn reference",
-            "score ↑ [95 %]": "0.100 [0.050, 0.150]",  # a bad test score changes nothing
+            "score ↑ [95 %]": "0.10 [0.05, 0.15]",  # a bad test score changes nothing
+            "verdict": "–",
             "val ↑": "0.912",
             "bytes ↓": "60,000",
             "p90 µs ↓": "35.1",
@@ -77,7 +96,7 @@ def test_a_line_of_the_table() -> None:
 
 def test_the_files_are_listed_once() -> None:
     wide = DeviceTier("L", bytes=10**6, latency_p90=0.001)
-    *_, heading, files = section(["digits"], ROWS, [S, wide], PLAIN).parts
+    *_, heading, files = section(tables(["digits"], ROWS), ROWS, [S, wide], PLAIN).parts
     assert heading == "The files, in the results folder; each folder is named by the hash of what it holds:"
     assert files == ("digits, torch cnn reference: artifacts/<reference>/",)
 
@@ -86,7 +105,7 @@ def test_a_device_that_nothing_fits() -> None:
     (line,) = grid(ROWS, TINY)
     assert line["ship this"] == "nothing fits: torch cnn prune: 2,000 bytes, more than 1,000"
     assert set(line.values()) == {"digits", "tiny", line["ship this"], "–"}
-    parts = section(["digits"], ROWS, [TINY], PLAIN).parts
+    parts = section(tables(["digits"], ROWS), ROWS, [TINY], PLAIN).parts
     assert not [part for part in parts if isinstance(part, str) and part.startswith("The files")]
 
 
@@ -140,13 +159,14 @@ def test_of_several_seeds_the_table_shows_means_and_what_every_file_keeps() -> N
         "device": "S",
         "ship this": "torch cnn a",
         "score ↑ [95 %]": "0.500",  # no interval: those of single rows have no mean
+        "verdict": "–",
         "val ↑": "0.800",
         "bytes ↓": "1,000",
         "p90 µs ↓": "30.0",
         "best of": "2",
         "runner-up": "torch cnn b (val 0.600)",
     }
-    *_, files = section(["digits"], first, [S], PLAIN).parts
+    *_, files = section(tables(["digits"], first), first, [S], PLAIN).parts
     assert files == ("digits, torch cnn a: artifacts/1/",)
     # One seed's file is too large: the method does not fit, though the file that would ship does.
     (line,) = grid([*second, {**first[0], "artifact_bytes": 70_000}, *first[1:]], S)
@@ -160,7 +180,7 @@ def test_an_undefined_test_score_is_a_dash_and_no_reason_not_to_ship() -> None:
 
 def test_devices_are_described() -> None:
     tiers = (S, TINY, DeviceTier("any"))
-    items = section(["digits"], ROWS, tiers, PLAIN).parts[1]
+    items = section(tables(["digits"], ROWS), ROWS, tiers, PLAIN).parts[1]
     assert items == ("S: at most 64 KiB, p90 at most 1 ms", "tiny: at most 1 KB", "any: no limit")
 
 
@@ -213,3 +233,13 @@ def test_the_file_of_one_seed_has_its_own_scores_beside_it() -> None:
     lines = report(answer("digits", rows, S), Path("here")).splitlines()
     assert lines[2] == "             of seed 0, fold 0: validation 1.0000, test 1.0000"
     assert lines[4].startswith("  score      0.700 on test rows")
+
+
+def test_the_verdict_and_a_tie_with_the_runner_up_are_said() -> None:
+    worse = Difference(-0.03, -0.05, -0.02, "inferior")
+    for ranks, tied in (((1, 1), ", of one rank"), ((1, 2), ""), ((None, None), "")):
+        (found,) = tables(["digits"], ROWS)
+        best, second = (replace(one, rank=rank, reference=worse) for one, rank in zip(found.entries[:2], ranks, strict=True))
+        parts = section([replace(found, entries=(best, second, *found.entries[2:]))], ROWS, [S], PLAIN).parts
+        (line,) = next(part for part in parts if isinstance(part, Grid)).lines
+        assert (line[4], line[-1]) == ("inferior", f"torch cnn int8 (val 0.911{tied})")

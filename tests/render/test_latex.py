@@ -58,7 +58,7 @@ def render(*rows: Row, task: str = "digits", others: tuple[Row, ...] = (), tiers
     mine, rest = [{**one, "task": task} for one in rows], tuple({**one, "task": task} for one in others)
     entries = tuple(Entry((one,), one["score"], None if one["score"] is None else INTERVAL) for one in mine)
     suite = {**SUITE, "tiers": list(tiers) or SUITE["tiers"]}
-    return to_latex([Table(task, "accuracy", "row", (0,), 200, 200, entries, rest, {})], [*mine, *rest], suite)
+    return to_latex([Table(task, "accuracy", 0.01, "row", (0,), 200, 200, entries, rest, {})], [*mine, *rest], suite)
 
 
 def read(latex: str) -> str:
@@ -76,7 +76,7 @@ def read(latex: str) -> str:
 
 def tabulars(latex: str) -> list[tuple[str, list[list[str]]]]:
     """For each tabular its column letters and the cells of its lines."""
-    found = re.findall(r"\\begin\{tabular\}\{([lr]+)\}\n(.*?)\\end\{tabular\}", latex, re.DOTALL)
+    found = re.findall(r"\\begin\{tabular\}\{([lrS].*?)\}\n(.*?)\\end\{tabular\}", latex, re.DOTALL)
     return [
         (align, [line.removesuffix(r" \\").split(" & ") for line in body.splitlines() if line.endswith(r"\\")])
         for align, body in found
@@ -113,8 +113,8 @@ SPECIAL = {
 @pytest.mark.parametrize("name", SPECIAL)
 def test_special_characters_are_escaped_once(name: str) -> None:
     assert escape(name) == SPECIAL[name]
-    ship, task = tabulars(render(row(recipe=name)))
-    assert task[1][1][2] == SPECIAL[name]
+    ship, task, costs = tabulars(render(row(recipe=name)))
+    assert task[1][1][3] == costs[1][1][2] == SPECIAL[name]
     assert ship[1][1][2].endswith(escape(f"cnn {name}"))
 
 
@@ -122,7 +122,7 @@ def test_also_in_captions_headers_and_below_the_table() -> None:
     failed = row(recipe="x_1", outcome="failed", reason="100% of {it}")
     latex = render(row(), task="credit_50%", others=(failed,))
     assert r"\caption{credit\_50\%. accuracy on 200 test rows (200 rows);" in latex
-    assert r"Sorted by test score; what to ship was chosen by val. [95 \%]: over the choice of rows only" in latex
+    assert r"those of the best are bold. Margin: 0.01. [95 \%]: over the choice of rows only" in latex
     assert r"\label{tab:pocketbench-edge-credit-50}" in latex
     assert r"torch cnn x\_1, seed 0, fold 0: failed (100\% of \{it\})" in latex
     headers = tabulars(latex)[1][1][0]
@@ -141,13 +141,14 @@ def test_names_are_escaped_once_wherever_they_stand(name: str) -> None:
     ]
     shipped = row(recipe=name, tiers=[name], cpu_model=name, reason=name)
     latex = render(shipped, task=name, others=(failed, skipped), tiers=tiers)
-    first, second = re.findall(r"^\\caption\{(.*)\}$", latex, re.MULTILINE)
+    first, second, third = re.findall(r"^\\caption\{(.*)\}$", latex, re.MULTILINE)
     assert first.startswith("What to ship. For each task")
     assert read(second).startswith(f"{shown}. accuracy on 200 test rows")
-    (_, (_, fits, none)), (_, (_, line)) = tabulars(latex)
+    assert read(third).startswith(f"{shown}: cost. What the methods")
+    (_, (_, fits, none)), (_, (_, line)), (_, (_, costs)) = tabulars(latex)
     assert [read(cell) for cell in fits[:3]] == [shown, shown, f"torch cnn {shown}"]
     assert read(none[2]) == " ".join(f"nothing fits: torch cnn {name}: 12,345 bytes, more than 1".split())
-    assert (read(line[2]), read(line[-1])) == (shown, shown)
+    assert (read(line[3]), read(costs[2]), read(costs[-1])) == (shown, shown, shown)
     notes = "\n".join(
         read(text) for text in re.findall(r"^\\par\\smallskip\\footnotesize\\raggedright (.*)$", latex, re.MULTILINE)
     )
@@ -165,25 +166,25 @@ def test_labels_are_safe_and_captions_say_percent() -> None:
         labels = re.findall(r"\\label\{(.*?)\}$", latex, re.MULTILINE)
         assert labels[0] == "tab:pocketbench-edge-what-to-ship"
         assert re.fullmatch(r"tab:pocketbench-edge-[a-z0-9-]+", labels[1])
-        assert len(labels) == 2
-        assert tabulars(latex)[1][1][1][5] == r"1.2 \%"  # formatted, then escaped
-    assert labels[1] != labels[0]
+        assert len(set(labels)) == len(labels) == 3
+        assert r"flips \% $\downarrow$" in tabulars(latex)[1][1][0][6]
     assert r"\label{tab:pocketbench-edge-german-credit}" in render(row(), task="german-credit")
 
 
 def test_every_line_has_its_columns() -> None:
     latex = render(row(), row(recipe="int8", score=None, val_score=None, tiers=[]))
     grids = tabulars(latex)
-    assert [len(lines) for _, lines in grids] == [2, 3]
+    assert [len(lines) for _, lines in grids] == [2, 3, 3]
     for align, lines in grids:
-        assert {len(line) for line in lines} == {len(align)}
-    assert latex.count(r"\begin{table*}") == latex.count(r"\toprule") == latex.count(r"\bottomrule") == 2
+        assert {len(line) for line in lines} == {len(re.sub(r"S\[[^]]*\]", "S", align))}
+    assert latex.count(r"\begin{table*}") == latex.count(r"\toprule") == latex.count(r"\bottomrule") == 3
 
 
 def test_no_cell_begins_what_the_line_break_before_it_would_take() -> None:
     for name in ("[1pt]", "*"):
-        _, (_, lines) = tabulars(render(row(backend=name)))
-        assert lines[1][0].startswith("{")
+        _, (_, lines), (_, costs) = tabulars(render(row(backend=name)))
+        assert lines[1][1].startswith("{")
+        assert costs[1][0].startswith("{")
 
 
 LETTERS = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]) | st.sampled_from("&%$#_{}~^\\-`'\"?!,<>|[]*−– ")
@@ -197,8 +198,8 @@ LETTERS = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]) | s
 def test_any_name_is_read_as_it_was_written(name: str) -> None:
     shown = " ".join(name.split())
     assert read(escape(name)) == shown
-    (_, ship), (_, lines) = tabulars(render(row(recipe=name)))
-    assert read(lines[1][2]) == shown
+    (_, ship), (_, lines), (_, costs) = tabulars(render(row(recipe=name)))
+    assert read(lines[1][3]) == read(costs[1][2]) == shown
     assert read(ship[1][2]) == f"torch cnn {shown}".rstrip()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from benchmark.leaderboard import COLUMNS, Entry, Group, Groups, Row, Table
+from benchmark.leaderboard import COLUMNS, Difference, Entry, Group, Groups, Row, Table
 from benchmark.render.markdown import to_markdown
 from benchmark.statistics import Interval
 
@@ -24,8 +24,9 @@ SUITE: dict[str, Any] = {
     "measure": {"processes": 3, "rounds": 3, "calls": 100},
     "tiers": [],  # with any, the table of what to ship would come first
 }
-HEADERS = ["back end", "model", "recipe", "score ↑ [95 %]", "val ↑", "flips ↓", "bytes ↓", "size ÷ ↑", "MACs ↓"]
-HEADERS += ["p50 µs ↓", "p90 µs ↓", "time × ↓ [95 %]", "RSS MB ↓", "tiers"]
+SCORES = ["rank", "back end", "model", "recipe", "score ↑ [95 %]", "val ↑", "flips % ↓", "bytes ↓", "p90 µs ↓"]
+COSTS = ["back end", "model", "recipe", "score ↑", "bytes ↓", "size ÷ ↑", "MACs ↓", "device bytes ↓", "RSS MB ↓", "p50 µs ↓"]
+COSTS += ["p90 µs ↓", "time × ↓ [95 %]", "front", "tiers"]
 
 
 def row(**values: Any) -> Row:
@@ -64,7 +65,7 @@ def row(**values: Any) -> Row:
     return {**dict.fromkeys(COLUMNS), **full, **values}
 
 
-INTERVAL = Interval(low=0.75, high=0.87, draws=1000, dropped=0, units=120, over_seeds=False)
+INTERVAL = Interval(low=0.79, high=0.84, draws=1000, dropped=0, units=120, over_seeds=False)
 
 
 def entry(*rows: Row, score: float | None = 0.81234, interval: Interval | None = INTERVAL, **changes: Any) -> Entry:
@@ -75,6 +76,7 @@ def table(*entries: Entry, others: tuple[Row, ...] = (), **changes: Any) -> Tabl
     values: dict[str, Any] = {
         "task": "digits",
         "metric": "accuracy",
+        "margin": 0.01,
         "unit": "patient",
         "folds": (0,),
         "evaluations": 200,
@@ -91,6 +93,9 @@ def render(*tables: Table, suite: dict[str, Any] | None = None) -> str:
     return to_markdown(tables, rows, suite or SUITE)
 
 
+BOLD = re.compile(r"\*\*.+\*\*")
+
+
 def parse(text: str) -> list[Token]:
     """As GitHub reads it: CommonMark, tables and strike-through."""
     return MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
@@ -99,7 +104,8 @@ def parse(text: str) -> list[Token]:
 def literal(token: Token) -> str:
     """The text of a cell or line; fails where a part of it is not text but markup."""
     assert token.children is not None
-    assert {child.type for child in token.children} <= {"text"}, token.content
+    allowed = {"text"} | ({"strong_open", "strong_close"} if BOLD.fullmatch(token.content) else set())
+    assert {child.type for child in token.children} <= allowed, token.content
     return "".join(child.content for child in token.children)
 
 
@@ -118,14 +124,8 @@ def grids(text: str) -> list[list[list[str]]]:
 
 
 def grid(text: str) -> list[list[str]]:
-    """The one table in a text, its headers first; empty where there is none."""
-    (found,) = grids(text) or [[]]
-    return found
-
-
-def cells(text: str) -> list[list[str]]:
-    """The body of the one table in a text."""
-    return grid(text)[1:]
+    """The scores of the one task in a text, the headers first; empty where there is none."""
+    return (grids(text) or [[]])[0]
 
 
 def items(text: str, after: str = "Not ranked:") -> list[str]:
@@ -137,9 +137,11 @@ def items(text: str, after: str = "Not ranked:") -> list[str]:
 
 
 def only(*rows: Row, **scores: Any) -> dict[str, str]:
-    """The one line of a table with one method."""
-    headers, line = grid(render(table(entry(*rows, **scores))))
-    return dict(zip(headers, line, strict=True))
+    """What a task's two tables say of its one method."""
+    (names, line), (more_names, more) = grids(render(table(entry(*rows, **scores))))
+    shown, costs = dict(zip(names, line, strict=True)), dict(zip(more_names, more, strict=True))
+    assert all(shown[name] == costs[name] for name in shown.keys() & costs.keys())
+    return {**shown, **costs}
 
 
 def paragraph(text: str, start: str) -> str:
@@ -149,28 +151,33 @@ def paragraph(text: str, start: str) -> str:
 
 
 def test_headers() -> None:
-    assert list(only(row())) == HEADERS
+    scores, costs = grids(render(table(entry(row()))))
+    assert (scores[0], costs[0]) == (SCORES, COSTS)
 
 
 def test_a_flip_is_never_printed_as_none() -> None:
-    assert [only(row(flips=share))["flips ↓"] for share in (0.0, 0.0004, 0.0006, None)] == ["0.0 %", "< 0.1 %", "0.1 %", "–"]
+    assert [only(row(flips=share))["flips % ↓"] for share in (0.0, 0.0004, 0.0006, None)] == ["0.0", "< 0.1", "0.1", "–"]
 
 
 def test_a_line_rounded() -> None:
-    assert only(row()) == {
+    assert only(row(resident_weight_bytes=5_000, activation_peak_bytes=1_234), rank=1, fronts=("bytes", "device")) == {
+        "rank": "1",
         "back end": "torch",
         "model": "cnn",
         "recipe": "reference",
-        "score ↑ [95 %]": "0.812 [0.750, 0.870]",
+        "score ↑ [95 %]": "0.812 [0.790, 0.840]",
         "val ↑": "0.835",
-        "flips ↓": "1.2 %",
+        "flips % ↓": "1.2",
         "bytes ↓": "12,345",
+        "score ↑": "0.812",
         "size ÷ ↑": "3.46",
         "MACs ↓": "1,806,336",
+        "device bytes ↓": "6,234",
         "p50 µs ↓": "30.0",
         "p90 µs ↓": "35.5",
         "time × ↓ [95 %]": "1.52 [1.40, 1.63]",  # case M-07: slower than the reference, shown as it is
         "RSS MB ↓": "46.5",
+        "front": "BD",
         "tiers": "S",
     }
 
@@ -179,9 +186,10 @@ def test_the_readme_explains_every_column() -> None:
     readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
     table_ = readme.partition("## Reading the tables")[2].partition("\n## ")[0]
     explained = {name for names in re.findall(r"^\| ([^|]+) \|", table_, re.MULTILINE) for name in names.split(", ")} - {"column"}
-    headers, *_ = grid(render(table(entry(row(), difference=(0.1, 0.0, 0.2)))))
-    shown = [re.sub(r" [↑↓]| \[95 %\]| MB", "", header).removesuffix(" µs") for header in headers]
-    assert explained == {*shown, "score"} - {"back end", "model", "recipe"}
+    compared = entry(row(), reference=Difference(0.1, 0.0, 0.2, "better"), control=Difference(0.1, 0.0, 0.2, "better"))
+    headers = [header for one in grids(render(table(compared))) for header in one[0]]
+    shown = [re.sub(r" [↑↓]| \[95 %\]| MB| %", "", header).removesuffix(" µs") for header in headers]
+    assert explained == {*shown} - {"back end", "model", "recipe"}
 
 
 def test_what_does_not_beat_a_baseline_is_named() -> None:
@@ -299,9 +307,9 @@ def test_names_stay_in_their_cells_and_lines_of_what_to_ship(name: str) -> None:
     clean = one_line(name)
     method = f"torch {clean} r {clean}"
     assert fits[:3] == ["digits", clean, method]
-    assert fits[3:] == ["0.812", "0.800", "12,345", "35.5", "2", f"torch {clean} second (val 0.700)"]
+    assert fits[3:] == ["0.812 [0.790, 0.840]", "–", "0.800", "12,345", "35.5", "2", f"torch {clean} second (val 0.700)"]
     assert none[:2] == ["digits", f"no {clean}"]
-    assert none[2:] == [one_line(f"nothing fits: torch {name} r {name}: 12,345 bytes, more than 1"), *["–"] * 6]
+    assert none[2:] == [one_line(f"nothing fits: torch {name} r {name}: 12,345 bytes, more than 1"), *["–"] * 7]
     assert items(text, "The files, in the results folder; each folder is named by the hash of what it holds:") == [
         f"digits, {method}: artifacts/abc/"
     ]
@@ -324,7 +332,8 @@ def test_what_to_ship_comes_first_where_there_are_devices() -> None:
     shown = table(entry(row()))
     titles = {len(suite["tiers"]): render(shown, suite=suite).split("\n## ") for suite in ({**SUITE, "tiers": tiers}, SUITE)}
     heads = {count: [part.partition("\n")[0] for part in parts[1:]] for count, parts in titles.items()}
-    assert heads == {1: ["What to ship", "digits", "How to read the tables"], 0: ["digits", "How to read the tables"]}
+    rest = ["digits", "digits: cost", "How to read the tables"]
+    assert heads == {1: ["What to ship", *rest], 0: rest}
 
 
 def test_names_outside_tables_are_text_too() -> None:
@@ -334,19 +343,29 @@ def test_names_outside_tables_are_text_too() -> None:
     assert r"(120 re\*c\*ords)" in text
 
 
-def test_the_difference_to_the_control() -> None:
-    text = render(table(entry(row(recipe="prune"), difference=(-0.0124, -0.02, 0.0049)), entry(row(recipe="narrow"))))
+def test_the_differences_and_what_they_say() -> None:
+    better, worse = Difference(0.0124, 0.0049, 0.02, "better"), Difference(-0.0124, -0.02, 0.0049, "undecided")
+    text = render(table(entry(row(recipe="prune"), reference=better, control=worse), entry(row(recipe="narrow"))))
     headers, first, second = grid(text)
-    place = headers.index("score − narrow ↑ [95 %]")
+    place = headers.index("− reference ↑ [95 %]")
     assert place == headers.index("score ↑ [95 %]") + 1
-    assert (first[place], second[place]) == ("−0.012 [−0.020, +0.005]", "–")
+    assert headers[place : place + 3] == ["− reference ↑ [95 %]", "verdict", "− narrow ↑ [95 %]"]
+    assert first[place : place + 3] == ["+0.012 [+0.005, +0.020]", "better", "−0.012 [−0.020, +0.005]"]
+    assert second[place : place + 3] == ["–"] * 3
+
+
+def test_the_methods_that_share_the_first_rank_are_bold() -> None:
+    entries = [entry(row(recipe=f"r_{i}"), rank=rank) for i, rank in enumerate((1, 1, 3))]
+    bold = [token.content for token in parse(render(table(*entries))) if BOLD.fullmatch(token.content)]
+    score = "**0.812 [0.790, 0.840]**"
+    assert bold == ["**1**", r"**r\_0**", score, "**1**", r"**r\_1**", score]
 
 
 # Values
 
 MEASURED = {
     "val_score": "val ↑",
-    "flips": "flips ↓",
+    "flips": "flips % ↓",
     "artifact_bytes": "bytes ↓",
     "size_ratio": "size ÷ ↑",
     "macs": "MACs ↓",
@@ -362,9 +381,10 @@ def test_a_missing_value_is_a_dash_and_zero_is_a_number(column: str) -> None:
     interval = {"latency_ratio_low": None, "latency_ratio_high": None} if column == "latency_ratio" else {}
     expected = only(row(**interval))
     missing = only(row(**interval, **{column: None}, noisy=True))
-    assert missing[MEASURED[column]] == "–"
+    assert missing[MEASURED[column]] == ("– ~" if column == "latency_ratio" else "–")
     assert only(row(**interval, **{column: 0}))[MEASURED[column]].startswith("0")
-    others = [header for header in HEADERS if header not in (MEASURED[column], "p50 µs ↓")]
+    noisy = "time × ↓ [95 %]"
+    others = [header for header in (*SCORES, *COSTS) if header not in (MEASURED[column], noisy)]
     assert [missing[header] for header in others] == [expected[header] for header in others]
 
 
@@ -383,9 +403,9 @@ def test_the_ratio_is_in_brackets_when_most_of_the_time_is_the_runtimes_own(floo
 
 
 def test_noisy_rows_are_marked() -> None:
-    assert only(row(noisy=True))["p50 µs ↓"] == "30.0 ~"
-    assert only(row(), row(seed=1, noisy=True))["p50 µs ↓"] == "30.0 ~"
-    assert only(row(noisy=True, latency_p50_us=None))["p50 µs ↓"] == "–"
+    assert only(row(noisy=True))["time × ↓ [95 %]"] == "1.52 [1.40, 1.63] ~"
+    assert only(row(), row(seed=1, noisy=True))["time × ↓, min–max"] == "1.52 ~"
+    assert only(row())["time × ↓ [95 %]"] == "1.52 [1.40, 1.63]"
 
 
 def test_several_seeds_are_one_line() -> None:
@@ -415,11 +435,12 @@ def test_runtimes_are_named_where_there_are_several() -> None:
     failed = row(runtime="b", recipe="x", outcome="failed", reason="why")
     text = render(table(entry(row(runtime="a_1")), others=(failed,)))
     headers, line = grid(text)
-    assert headers == [*HEADERS[:3], "runtime", *HEADERS[3:]]
-    assert line[:5] == ["torch", "cnn", "reference", "a_1", "0.812 [0.750, 0.870]"]
+    assert headers == [*SCORES[:4], "runtime", *SCORES[4:]]
+    assert line[:6] == ["–", "torch", "cnn", "reference", "a_1", "0.812 [0.790, 0.840]"]
+    assert grids(text)[1][0] == [*COSTS[:3], "runtime", *COSTS[3:]]
     assert items(text) == ["torch cnn x on b, seed 0, fold 0: failed (why)"]
     both = render(table(entry(row(runtime="a")), entry(row(runtime="b"))))
-    assert [line[3] for line in cells(both)] == ["a", "b"]
+    assert [line[4] for line in grid(both)[1:]] == ["a", "b"]
 
 
 # What is not ranked
@@ -458,7 +479,9 @@ def test_a_table_without_any_method_says_so() -> None:
 
 def test_methods_keep_the_order_that_they_are_given_in() -> None:
     entries = [entry(row(recipe=name), score=score) for name, score in (("b", 0.9), ("a", 0.8996), ("c", None))]
-    assert [line[2] for line in cells(render(table(*entries)))] == ["b", "a", "c"]
+    assert [[line[place] for line in one[1:]] for place, one in zip((3, 2), grids(render(table(*entries))), strict=True)] == [
+        ["b", "a", "c"]
+    ] * 2
 
 
 # What stands around the tables
@@ -480,7 +503,9 @@ def test_captions_say_what_the_numbers_are() -> None:
     assert "Baselines, not ranked: trivial 0.750, constant 0.700." in text
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## digits",
+        "## digits: cost",
         "## credit",
+        "## credit: cost",
         "## How to read the tables",
     ]
     assert "[95 %]: over the processes." in text
@@ -536,7 +561,7 @@ def test_groups_have_a_table_of_their_own() -> None:
 
     first = entry(row(), groups=groups(Group(159, 159, 0.75, 0.7, 0.8), Group(41, 41, 0.6, 0.45, 0.75), 0.15))
     second = entry(row(recipe="int8-static"), groups=groups(Group(159, 159, 0.7), Group(41, 41, None), None))
-    _, found = grids(render(table(first, second)))
+    *_, found = grids(render(table(first, second)))
     assert found == [
         ["method", "<= 25 ↑", "> 25 ↑", "gap ↓"],
         ["torch cnn reference", "0.600 [0.450, 0.750]", "0.750 [0.700, 0.800]", "0.150"],
@@ -555,7 +580,7 @@ def test_many_groups_are_summed_up_by_their_mean_and_the_worst() -> None:
     undefined = {**groups, "subject 3": Group(70, 7, None)}
     whole = entry(row(), groups={"subject": Groups(groups, 0.2)})
     without = entry(row(recipe="int8-static"), groups={"subject": Groups(undefined, None)})
-    _, found = grids(render(table(whole, without)))
+    *_, found = grids(render(table(whole, without)))
     assert found == [
         ["method", "mean of groups ↑", "worst group ↑", "gap ↓"],
         ["torch cnn reference", "0.600", "0.500 (subject 0)", "0.200"],
