@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.leaderboard import Row, Table
@@ -40,7 +41,21 @@ def to_latex(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, A
     """One ``table*`` for each table of the leaderboard, with its caption and notes; what has no table is plain text.
     ``suite``: what the store keeps of the suite."""
     sections = document(tables, rows, suite, Style(name=escape, text=_text))
-    return "\n\n".join([_HEAD, *(_section(section, f"tab:pocketbench-{suite['name']}") for section in sections)]) + "\n"
+    labels = unique(f"tab:pocketbench-{slug(suite['name'])}-{slug(section.title)}" for section in sections)
+    return "\n\n".join([_HEAD, *map(_section, sections, labels)]) + "\n"
+
+
+def slug(text: str) -> str:
+    """A key that LaTeX and BibTeX take, of a name: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def unique(keys: Iterable[str]) -> list[str]:
+    """The keys, from the second equal one on with a number behind it."""
+    taken = list[str]()
+    for key in keys:
+        taken.append(next(one for one in _numbered(key) if one not in taken))
+    return taken
 
 
 def escape(text: str) -> str:
@@ -50,8 +65,16 @@ def escape(text: str) -> str:
 
 def _text(text: str) -> str:
     escaped = "".join(_SPECIAL.get(character, character) for character in text)
-    apart = re.sub(r"([-,?!])(?=[-,`])", r"\1{}", escaped)  # two would become a dash, a quotation mark or a Spanish one
+    escaped = re.sub(r"(?<=\d) (?=\\%)", "~", escaped)  # a line never ends between a number and its unit
+    apart = re.sub(
+        r"([-,?!])(?=[-,`])", r"\1\\/", escaped
+    )  # two would become a dash, a quotation mark or a Spanish one; LuaTeX looks through {}
     return re.sub(r"^(\[|\*)", r"{\1}", apart)  # after the end of a table's line these would be its argument
+
+
+def _numbered(key: str) -> Iterator[str]:
+    yield key
+    yield from (f"{key}-{n}" for n in itertools.count(2))
 
 
 def _section(section: Section, label: str) -> str:
@@ -60,7 +83,6 @@ def _section(section: Section, label: str) -> str:
     if not grids:
         return "\n\n".join([rf"\paragraph{{{section.title}}}", *texts])
     (grid,) = grids
-    slug = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
     columns = list(zip(*grid.lines, strict=True))
     numeric = [side == "r" and _format(column) for side, column in zip(grid.align, columns, strict=True)]
     cells = [
@@ -69,8 +91,8 @@ def _section(section: Section, label: str) -> str:
     lines = [
         r"\begin{table*}",
         rf"\caption{{{section.title}. {texts[0]}}}",
-        rf"\label{{{label}-{slug}}}",
-        r"\centering",
+        rf"\label{{{label}}}",
+        r"\centering\small\setlength{\tabcolsep}{3pt}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",  # made smaller where it is too wide, never larger
         rf"\begin{{tabular}}{{{''.join(one or side for one, side in zip(numeric, grid.align, strict=True))}}}",
         r"\toprule",

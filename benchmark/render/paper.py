@@ -7,29 +7,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.leaderboard import Entry, Table
-from benchmark.render.latex import escape
+from benchmark.render.latex import escape, slug, unique
 from benchmark.render.style import bounded, number, score_decimals
 
 _MACROS = r"""% \pocketbench{key}: a number of the tables, for running text. \input this file in the preamble.
 \newcommand{\pocketbench}[1]{\ifcsname pocketbench@\detokenize{#1}\endcsname\csname pocketbench@\detokenize{#1}\endcsname\else
   \PackageError{pocketbench}{no number \detokenize{#1}}{The known ones are in the file that defines this command.}\fi}"""
 
+_SOFTWARE = """@misc{pocketbench,
+  author = {{The PocketBench developers}},
+  title = {{PocketBench: benchmarks of small models under fixed hardware budgets}}
+}"""
+
 
 def to_macros(tables: Sequence[Table]) -> str:
-    r"""LaTeX that defines ``\pocketbench{key}`` for numbers as the tables round them. A key is made of letters, digits, ``-`` and
-    ``/``; names that come to the same letters are told apart by a number."""
-    lines, seen = [_MACROS], dict[str, int]()
-    for table in tables:
-        digits = score_decimals(table.intervals())
-        for entry in table.entries:
-            first = entry.rows[0]
-            parts = (table.task, first["backend"], first["architecture"], first["recipe"], first["runtime"])
-            key = "/".join(map(_slug, parts))
-            seen[key] = seen.get(key, 0) + 1
-            key += f"/{seen[key]}" if seen[key] > 1 else ""
-            for column, text in _numbers(entry, digits):
-                lines.append(rf"\expandafter\def\csname pocketbench@{key}/{column}\endcsname{{{escape(text)}}}")
+    r"""LaTeX that defines ``\pocketbench{task/back end/model/recipe/runtime/column}`` for numbers as the tables round them. Names
+    are lower-case letters, digits and hyphens in it; methods that come to the same are told apart by a number."""
+    named = [(table, entry) for table in tables for entry in table.entries]
+    keys = unique("/".join(slug(part) for part in (table.task, *_parts(entry))) for table, entry in named)
+    lines = [_MACROS]
+    for key, (table, entry) in zip(keys, named, strict=True):
+        for column, text in _numbers(entry, score_decimals(table.intervals())):
+            lines.append(rf"\expandafter\def\csname pocketbench@{key}/{column}\endcsname{{{escape(text)}}}")
     return "\n".join(lines) + "\n"
+
+
+def _parts(entry: Entry) -> list[str]:
+    return [entry.rows[0][name] for name in ("backend", "architecture", "recipe", "runtime")]
 
 
 def _numbers(entry: Entry, digits: int) -> Iterator[tuple[str, str]]:
@@ -50,17 +54,9 @@ def _numbers(entry: Entry, digits: int) -> Iterator[tuple[str, str]]:
 
 def to_bibtex(suite: Mapping[str, Any]) -> str:
     """BibTeX entries of PocketBench, and of the tasks and passes of a run. ``suite``: what the store keeps of the suite."""
-    entries = [
-        "@software{pocketbench,\n  author = {{The PocketBench developers}},\n"
-        "  title = {{PocketBench: benchmarks of small models under fixed hardware budgets}},\n  license = {Apache-2.0}\n}"
-    ]
-    taken = {"pocketbench"}
-    for name, citation in suite.get("citations", {}).items():
-        slug = _slug(name)
-        key = next(one for one in (slug, *(f"{slug}-{n}" for n in range(2, 10_000))) if one not in taken)
-        taken.add(key)
-        entries.append(_entry(key, name, citation))
-    return "\n\n".join(entries) + "\n"
+    citations = suite.get("citations", {})
+    _, *keys = unique(["pocketbench", *map(slug, citations)])
+    return "\n\n".join([_SOFTWARE, *map(_entry, keys, citations, citations.values())]) + "\n"
 
 
 def _entry(key: str, name: str, citation: str) -> str:
@@ -71,7 +67,3 @@ def _entry(key: str, name: str, citation: str) -> str:
     if years := re.findall(r"\b(?:19|20)\d\d\b", citation):
         fields["year"] = years[-1]
     return "\n".join([f"@misc{{{key},", ",\n".join(f"  {field} = {{{value}}}" for field, value in fields.items()), "}"])
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") or "x"
