@@ -475,10 +475,13 @@ class Table:
     published: Sequence[Mapping[str, Any]] = ()
     notes: tuple[str, ...] = ()
 
-    def intervals(self) -> Iterator[Interval | Difference | None]:
-        """Of every score and difference."""
-        for entry in self.entries:
-            yield from (entry.interval, entry.reference, entry.control)
+    def scores(self) -> list[Interval | None]:
+        """The intervals of all scores."""
+        return [entry.interval for entry in self.entries]
+
+    def differences(self) -> list[Difference | None]:
+        """All differences from references and controls."""
+        return [one for entry in self.entries for one in (entry.reference, entry.control)]
 
 
 def tables(store: Store, all_rows: Sequence[Row]) -> list[Table]:

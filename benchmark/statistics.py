@@ -33,7 +33,7 @@ MIN_UNITS = 10
 """With fewer units, an interval is conditional on them."""
 DRAWS = 2000
 """Of a bootstrap, where nothing else is asked for."""
-_BLOCK = 100  # draws computed at once: bounds the memory at 100 float64 a row
+_BLOCK = 1_000_000  # weights of rows computed at once: bounds the memory
 _PAIRS = 250_000  # of a positive and a negative row, up to which comparing all is faster than sorting
 
 
@@ -114,8 +114,9 @@ def _draws(methods: Sequence[Sequence[Scored]], metric: str, draws: int, seed: i
     unit_rng, seed_rng = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2))
     equal = np.array([1 / (np.count_nonzero(folds == fold) * len(rows)) for fold in folds])[:, None]  # of each cell in the mean
     resampled, whole = [], []
-    for start in range(0, draws, _BLOCK):
-        size = min(_BLOCK, draws - start)
+    block = max(1, _BLOCK // max(len(cell.y) for cell in cells[0]))
+    for start in range(0, draws, block):
+        size = min(block, draws - start)
         unit_counts = unit_weights(all_units, size, unit_rng).astype(np.float64)
         weights = {fold: unit_counts[:, index] for fold, index in rows.items()}
         scores = np.array(
@@ -310,9 +311,9 @@ def _auc(scores: Doubles, positive: NDArray[np.bool_]) -> _Statistic:
     wins = ((above[:, None] > below) + 0.5 * (above[:, None] == below)).astype(np.float32)
 
     def statistic(weights: Doubles) -> Doubles:
-        ones, zeros = weights[:, positive], weights[:, ~positive]
-        won = ((ones.astype(np.float32) @ wins) * zeros).sum(axis=1, dtype=np.float64)
-        return _divide(won, ones.sum(axis=1) * zeros.sum(axis=1))
+        ones, zeros = weights[:, positive].astype(np.float32), weights[:, ~positive].astype(np.float32)
+        won = np.einsum("ij,ij->i", ones @ wins, zeros, dtype=np.float64)
+        return _divide(won, ones.sum(axis=1, dtype=np.float64) * zeros.sum(axis=1, dtype=np.float64))
 
     return statistic
 

@@ -10,8 +10,7 @@ markdown = (root / "leaderboard.md").read_text("utf-8").replace("\\", "")
 printed = [[cell.strip(" *") for cell in line.split("|")] for line in markdown.splitlines()]
 for task in dict.fromkeys(one["task"] for one in methods):
     mine = [one for one in methods if one["task"] == task]
-    kinds = ("score", "reference_difference", "control_difference")
-    ends = [(float(one[f"{kind}_high"]), float(one[f"{kind}_low"])) for one in mine for kind in kinds if one[f"{kind}_low"]]
+    ends = [(float(one["score_high"]), float(one["score_low"])) for one in mine if one["score_low"]]
     digits, power = f"{min([high - low for high, low in ends if high > low], default=0) / 2:.2e}".split("e")
     places = 3 if float(digits) == 0 else -int(power) + (round(float(digits) * 100) <= 354)
     for one in mine:

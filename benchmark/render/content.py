@@ -74,7 +74,7 @@ def _enforced_by(rows: Sequence[Row]) -> str:
 def _of_task(table: Table, suite: Mapping[str, Any], style: Style) -> Iterator[Section]:
     """How well its methods do, what they cost, then a table for each sensitive column."""
     runtimes = len({row["runtime"] for row in [*(row for entry in table.entries for row in entry.rows), *table.others]}) > 1
-    digits = score_decimals(table.intervals())
+    digits = score_decimals(table.scores())
     yield _scores(table, suite, runtimes, digits, style)
     if table.entries:
         yield _costs(table, runtimes, digits, style)
@@ -97,9 +97,7 @@ def _scores(table: Table, suite: Mapping[str, Any], runtimes: bool, digits: int,
     )
     parts: list[Part] = [caption + _covered(table, style) + _resolution(table, digits, style)]
     parts.append(
-        _score_grid(table.entries, runtimes, digits, style)
-        if table.entries
-        else style.text("No method has finished all its cells.")
+        _score_grid(table, runtimes, digits, style) if table.entries else style.text("No method has finished all its cells.")
     )
     parts += filter(
         None, [_deviations(table, style), _remarks(table.entries, runtimes, style), _late(table.entries, runtimes, style)]
@@ -225,7 +223,8 @@ def _names(entry: Entry, runtimes: bool, style: Style) -> list[str]:
     return [style.name(entry.rows[0][name]) for name in names]
 
 
-def _score_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: Style) -> Grid:
+def _score_grid(table: Table, runtimes: bool, digits: int, style: Style) -> Grid:
+    entries, finer = table.entries, score_decimals(table.differences())
     referred, compared = any(entry.reference for entry in entries), any(entry.control for entry in entries)
     names = ["back end", "model", "recipe", *(["runtime"] if runtimes else [])]
     numbers = ["score ↑ [95 %]", *(["− reference ↑ [95 %]", "verdict"] if referred else [])]
@@ -236,8 +235,8 @@ def _score_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: St
         flips = entry.mean("flips")
         values = [
             bounded(entry.score, low, high, digits),
-            *([_against(entry.reference, digits), entry.reference.verdict if entry.reference else DASH] if referred else []),
-            *([_against(entry.control, digits)] if compared else []),
+            *([_against(entry.reference, finer), entry.reference.verdict if entry.reference else DASH] if referred else []),
+            *([_against(entry.control, finer)] if compared else []),
             number(entry.mean("val_score"), f".{digits}f"),
             "< 0.1" if flips is not None and 0 < flips < 0.0005 else number(None if flips is None else flips * 100, ".1f"),
             number(entry.median("artifact_bytes"), ",.0f"),
@@ -438,7 +437,8 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
     lines = [
         "score: of the test rows, at batch 1, from the file that ships; the mean over seeds and folds. [95 %]: percentile "
         f"bootstrap, {DRAWS:,} draws. val: validation, the only score that anything was chosen by. Scores and flips are means "
-        "over seeds and folds, the other columns medians. Scores have the decimals that the narrowest interval of a table bears.",
+        "over seeds and folds, the other columns medians. Scores have the decimals that their narrowest interval bears, and so "
+        "have differences.",
         "rank: methods between which no difference was found share one (step-down comparison of all pairs by Ryan, Einot, "
         "Gabriel and Welsch, on the same rows, 5 % for all of a task together). Ranks are of unrounded scores.",
         "− reference: the score less that of the uncompressed model of the same back end, model and seed, on the same rows. "

@@ -27,7 +27,7 @@ def to_macros(tables: Sequence[Table]) -> str:
     keys = unique("/".join(slug(part) for part in (table.task, *_parts(entry))) for table, entry in named)
     lines = [_MACROS]
     for key, (table, entry) in zip(keys, named, strict=True):
-        for column, text in _numbers(entry, score_decimals(table.intervals())):
+        for column, text in _numbers(entry, score_decimals(table.scores()), score_decimals(table.differences())):
             lines.append(rf"\expandafter\def\csname pocketbench@{key}/{column}\endcsname{{{escape(text)}}}")
     return "\n".join(lines) + "\n"
 
@@ -36,13 +36,13 @@ def _parts(entry: Entry) -> list[str]:
     return [entry.rows[0][name] for name in ("backend", "architecture", "recipe", "runtime")]
 
 
-def _numbers(entry: Entry, digits: int) -> Iterator[tuple[str, str]]:
+def _numbers(entry: Entry, digits: int, finer: int) -> Iterator[tuple[str, str]]:
     interval, reference = entry.interval, entry.reference
     yield "score", number(entry.score, f".{digits}f")
     if interval:
         yield "interval", bounded(entry.score, interval.low, interval.high, digits).partition(" ")[2]
     if reference:
-        yield "difference", bounded(reference.mean, reference.low, reference.high, digits, sign="+")
+        yield "difference", bounded(reference.mean, reference.low, reference.high, finer, sign="+")
         yield "verdict", reference.verdict
     yield "bytes", number(entry.median("artifact_bytes"), ",.0f")
     yield "ratio", number(entry.median("size_ratio"), ".2f")
