@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import signal
 import sys
 from collections import Counter
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if not (options.list or options.suite or options.command):
-        parser.error("say --suite, --list, recommend, explain, data, verify or bundle")
+        parser.error("say --suite, --list, recommend, leaderboard, explain, compare, data, verify or bundle")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character must not end a run
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end children as Ctrl-C does
@@ -50,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _list(registry)
         if options.command == "recommend":
             return _recommend(options)
+        if options.command == "leaderboard":
+            return _leaderboard(options)
+        if options.command == "compare":
+            return _compare(options)
         for broken in registry.broken:
             print(f"warning: {broken}", file=sys.stderr)
         if options.command == "explain":
@@ -64,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_MISTAKE
+    except BrokenPipeError:  # who reads what is printed has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails again when it ends
+        return 1
     except KeyboardInterrupt:
         print("interrupted: everything finished is kept; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
@@ -90,10 +98,15 @@ def _parser() -> argparse.ArgumentParser:
     recommend.add_argument("--bytes", metavar="SIZE", help='at most so large, as in "64 KiB"')
     recommend.add_argument("--latency", metavar="TIME", help='p90 at most so long, as in "1 ms"')
     recommend.add_argument("--results", metavar="DIR", type=Path, default=Path("results/edge"), help="default: results/edge")
+    leaderboard = commands.add_parser("leaderboard", help="make the tables of a run again, and print them", allow_abbrev=False)
+    leaderboard.add_argument("results", metavar="DIR", type=Path, help="its results folder")
     explain = commands.add_parser("explain", help="why a cell would run again, or be reused", allow_abbrev=False)
     explain.add_argument("cell", metavar="CELL", help="a part of its name as --dry-run prints it")
     explain.add_argument("--suite", metavar="NAME|FILE", default="edge", help="default: edge")
     _add_grid(explain)
+    compare = commands.add_parser("compare", help="what changed beyond noise between two results folders", allow_abbrev=False)
+    for name in ("A", "B"):
+        compare.add_argument(name.lower(), metavar=name, type=Path, help="a results folder")
     data_command.add_parser(commands)
     verify = commands.add_parser("verify", help="whether results, or a bundle, are what they say", allow_abbrev=False)
     verify.add_argument("path", metavar="DIR|FILE.zip", type=Path, help="a results folder, or a bundle of one")
@@ -254,6 +267,15 @@ def _recommend(options: argparse.Namespace) -> int:
     return 0
 
 
+def _leaderboard(options: argparse.Namespace) -> int:
+    from benchmark.render.child import render
+
+    if not (options.results / "store.sqlite").exists():
+        raise UserError(f"results folder {options.results}: no run has written into it yet")
+    print(render(options.results).read_text(encoding="utf-8"))
+    return 0
+
+
 def _quantity(option: str, parse: Callable[[str], Number], text: str | None) -> Number | None:
     if text is None:
         return None
@@ -261,6 +283,14 @@ def _quantity(option: str, parse: Callable[[str], Number], text: str | None) -> 
         return parse(text)
     except UserError as error:
         raise UserError(f"{option}: {error}") from None
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from benchmark.compare import compare
+    from benchmark.render.comparison import report
+
+    print(report(compare(options.a, options.b)))
+    return 0
 
 
 def _verify(options: argparse.Namespace, registry: Registry) -> int:

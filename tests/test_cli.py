@@ -204,6 +204,7 @@ def test_mistakes_in_a_suite(command: Command, site: Site, tmp_path: Path, suite
         (("--suite", "smok"), "unknown suite 'smok'; did you mean 'smoke'?"),
         (("--suite", "nowhere/suite.toml"), "nowhere/suite.toml: cannot be read: No such file or directory"),
         (("--suite", "smoke", "--task", "mnist10k"), "no task of the suite matches 'mnist10k'; did you mean 'mnist-10k'?"),
+        (("leaderboard", "nowhere"), "results folder nowhere: no run has written into it yet"),
         (("--suite", "smoke", "--backend", "sklern"), "no backend of the suite matches 'sklern'; did you mean 'sklearn'?"),
     ],
 )
@@ -268,7 +269,7 @@ def test_broken_plugins_are_warnings(command: Command, site: Site, tmp_path: Pat
         (("--suite", "smoke", "--seeds", "0"), "argument --seeds: '0' is not a whole number from 1 on"),
         (("--suite", "smoke", "--jobs", "two"), "argument --jobs: 'two' is not a whole number from 1 on"),
         (("--suite", "smoke", "--list"), "argument --list: not allowed with argument --suite"),
-        ((), "say --suite, --list, recommend, explain, data, verify or bundle"),
+        ((), "say --suite, --list, recommend, leaderboard, explain, compare, data, verify or bundle"),
     ],
 )
 def test_mistakes_in_the_arguments(command: Command, arguments: tuple[str, ...], expected: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from benchmark.leaderboard import COLUMNS
 from benchmark.limits import choose, sandbox
 from benchmark.measure import quality, size
 from benchmark.plan import Cell, stored_cells
+from benchmark.render.child import FILES
 from benchmark.specs import Output
 from benchmark.store import Store, open_store
 
@@ -110,6 +112,24 @@ def test_outcomes(results: Path, rows: Rows) -> None:
         ("sklearn", "reference", "ok", ""),
         ("sklearn", recipe, "skipped", "no such pass for sklearn: prune-structured"),
     }
+
+
+def test_every_printed_number_is_that_of_the_csv(results: Path) -> None:
+    script = [sys.executable, str(Path(__file__).parent / "recompute.py"), str(results)]
+    run = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == "20 methods: every number is that of the CSV\n"
+
+
+def test_tables_made_again_are_the_same(results: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy, ignore=shutil.ignore_patterns("leaderboard.*", "macros.tex", ".rendered", "rows.*"))
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmark", "leaderboard", str(copy)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.rstrip("\n") == (results / "leaderboard.md").read_text(encoding="utf-8").rstrip("\n")
+    for name in FILES:
+        assert (copy / name).read_bytes() == (results / name).read_bytes(), name
 
 
 def test_two_runs_from_scratch_are_equal(results: Path, tmp_path: Path, stable: Stable) -> None:

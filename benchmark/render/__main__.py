@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmark import leaderboard
+from benchmark import bundle, leaderboard
 from benchmark.errors import USER_MISTAKE, UserError, of_the_disk
 from benchmark.render.latex import to_latex
 from benchmark.render.markdown import to_markdown
@@ -20,7 +20,7 @@ def main(folder: str) -> int:
     store = open_store(root / "store.sqlite")
     try:
         rows = leaderboard.rows(store)
-        tables, suite = leaderboard.tables(store, rows), store.meta("suite")
+        tables, suite = leaderboard.tables(store, rows), {**store.meta("suite"), "bundle": bundle.digest(root)}
         texts = {
             "rows.csv": to_csv(rows),
             "rows.json": to_json(rows),

@@ -54,12 +54,28 @@ def _about(rows: Sequence[Row], tables: Sequence[Table], suite: Mapping[str, Any
             runtimes=", ".join(sorted({row["runtime"] for row in rows})) or "no runtime yet",
         )
     ]
+    if made := _made(rows, style):
+        lines.append(made if "bundle" not in suite else f"{made} {style.say('Results bundle: sha256 {it}.', it=suite['bundle'])}")
     screened = [table.task for table in tables if len(suite["seeds"]) * len(table.folds) == 1]
     if screened:
         which = "" if len(screened) == len(tables) else " of {tasks}"
         text = f"One seed and one fold{which}: a screening run. No interval covers training: another seed gives other scores."
         lines.append(style.say(text, tasks=", ".join(screened)))
     return lines
+
+
+def _made(rows: Sequence[Row], style: Style) -> str:
+    """With what the rows were made, and when; the rest is in rows.csv. Empty where nothing has run."""
+    versions = sorted({version for row in rows if (version := (row["versions"] or {}).get("pocketbench"))})
+    times = sorted(row["finished_utc"] for row in rows if row["finished_utc"])
+    if not versions or not times:
+        return ""
+    values = {"python": ", ".join(sorted({row["python"] for row in rows if row["python"]}))}
+    commits = sorted({row["git_commit"] for row in rows if row["git_commit"]})
+    when = f"{times[0]:.19} to {times[-1]:.19}" if times[0] != times[-1] else f"{times[0]:.19}"
+    text = f"Made by PocketBench {{versions}}{' ({commits})' if commits else ''} with Python {{python}}, {{when}} UTC; "
+    text += "other versions are in rows.csv."
+    return style.say(text, versions=", ".join(versions), commits=", ".join(commits), when=when, **values)
 
 
 def _enforced_by(rows: Sequence[Row]) -> str:

@@ -19,10 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.leaderboard import COLUMNS, Row
+from benchmark.leaderboard import COLUMNS, Difference, Entry, Row, Table
 from benchmark.plan import Cell
 from benchmark.render.child import FILES
-from benchmark.render.tabular import to_csv, to_json
+from benchmark.render.tabular import methods_to_csv, methods_to_json, to_csv, to_json
+from benchmark.statistics import Interval
 from benchmark.store import open_store
 
 NAMES = ["none", "None", "NA", "null", "nan", "NaN", "007", "1e5", "", "true", "-inf", "#N/A"]
@@ -189,3 +190,50 @@ def test_files_are_utf8_whatever_the_locale(tmp_path: Path, locale: str) -> None
     assert "crédit-信用" in latex
     assert {path.name for path in tmp_path.iterdir()} >= {*FILES, "store.sqlite"}
     assert not list(tmp_path.glob("*.part"))
+
+
+def tables(names: list[str]) -> list[Table]:
+    """Two tasks with these methods."""
+    found = []
+    for task in names[:2]:
+        entries = [
+            Entry((row(task=task, recipe="reference", backend="b", tiers=[], runtime="r", architecture="a"),), 0.9, rank=1)
+        ]
+        for i, name in enumerate(names):
+            full = row(
+                task=task, recipe=name, backend="b", architecture="a", runtime="r", seed=i, fold=0, tiers=[name], noisy=False
+            )
+            full |= {"val_score": 1 / 3, "artifact_bytes": 100 + i, "flips": 0.1, "control": None, "latency_p90_us": math.pi}
+            interval, worse = Interval(0.1, 0.7, 2000, 0, 50, False), Difference(-0.1, -0.2, -1 / 7, "inferior")
+            entries.append(Entry((full,), 1 / 7, interval, rank=2, reference=worse, fronts=("bytes",)))
+        found.append(Table(task, "accuracy", 0.01, "row", (0,), 50, 50, tuple(entries), (), {"constant": 0.1}))
+    return found
+
+
+@pytest.mark.parametrize("names", [NAMES, ODD])
+def test_methods_come_back_as_they_were(names: list[str]) -> None:
+    made = tables(names)
+    lines = from_csv(methods_to_csv(made))
+    assert [(one["task"], one["recipe"]) for one in lines] == [
+        (task, name) for task in names[:2] for name in ("reference", *names)
+    ]
+    document = json.loads(methods_to_json(made), parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    assert [one["task"] for one in document["tasks"]] == names[:2]
+    methods = [one for task in document["tasks"] for one in task["methods"]]
+    assert [one["recipe"] for one in methods] == [one["recipe"] for one in lines]
+    expected = {
+        "rank": 2,
+        "score": 1 / 7,
+        "score_low": 0.1,
+        "reference_difference_high": -1 / 7,
+        "reference_verdict": "inferior",
+        "control_difference": None,
+        "latency_p90_us": math.pi,
+        "fronts": ["bytes"],
+        "tiers": [names[0]],
+    }
+    assert {key: methods[1][key] for key in expected} == expected
+    assert lines[1]["latency_p90_us"] == repr(math.pi)
+    assert lines[1]["control_difference"] == ""
+    assert document["overall"][0]["recipe"] == "reference"
+    assert document["overall"][0]["against"][0]["wins_ties_losses"] == [2, 0, 0]
