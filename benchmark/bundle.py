@@ -28,7 +28,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -127,7 +127,7 @@ def _record(root: Path, connection: sqlite3.Connection) -> _Record:
     for id_, result in results.items():
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in _arrays(connection, id_)}
         arrays |= {one: (id_, name) for name, one in hashes.items()}
-        lines.append({"step": asdict(result), "arrays": hashes})
+        lines.append({"step": vars(result), "arrays": hashes})
     # ASCII, as the store's: a claim may be text that UTF-8 cannot say. Keys keep their order, so that rows are the same text.
     text = "".join(f"{json.dumps(line, allow_nan=False)}\n" for line in lines)
     found = frozenset(one.facts["artifact"] for one in results.values() if one.facts.get("artifact"))

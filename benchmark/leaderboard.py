@@ -73,8 +73,12 @@ compressing must beat."""
 _STOPS = ("updates", "early", "deadline")
 
 
-def rows(store: Store) -> list[Row]:
-    """One row for every cell of the last run, in the grid's order."""
+Drawn: TypeAlias = dict[tuple[str, int], tuple[dict[str, int], Bootstrap]]
+"""(task, fold) -> the bootstrap of all that was scored there, each evaluate step as a method, and the places of these by id."""
+
+
+def rows(store: Store, drawn: Drawn | None = None) -> list[Row]:
+    """One row for every cell of the last run, in the grid's order. ``drawn``: is given the bootstraps, for :func:`tables`."""
     suite, cells = store.meta("suite"), stored_cells(store)
     all_rows = [_row(cell, store.results(cell.steps()), store, suite) for cell in cells]
     partners = _partners(cells, all_rows)
@@ -82,14 +86,14 @@ def rows(store: Store) -> list[Row]:
     for index, (cell, row) in enumerate(zip(cells, all_rows, strict=True)):
         if row["score"] is not None:
             split[cell.task, cell.fold].append(index)
-    for members in split.values():
-        # Each cell as a method of its own: what they share is the test rows.
-        drawn = statistics.bootstrap(
-            [[dataclasses.replace(scored(cells[i], store), seed=0)] for i in members], cells[members[0]].metrics[0]
-        )
+    for where, members in split.items():
+        alone = [[dataclasses.replace(scored(cells[i], store), seed=0)] for i in members]  # what they share is the test rows
+        boot = statistics.bootstrap(alone, cells[members[0]].metrics[0])
         place = {index: position for position, index in enumerate(members)}
+        if drawn is not None:
+            drawn[where] = {cells[i].evaluate: place[i] for i in members}, boot
         for index in members:
-            if interval := drawn.interval(place[index]):
+            if interval := boot.interval(place[index]):
                 all_rows[index] |= {"score_low": interval.low, "score_high": interval.high}
             for name, margin in (("reference", cells[index].margin), ("control", 0.0)):
                 other = partners[index][name]
@@ -97,7 +101,7 @@ def rows(store: Store) -> list[Row]:
                     continue
                 if name == "control":
                     all_rows[index]["control"] = cells[other].recipe
-                if found := _difference(drawn, place[index], place[other], margin):
+                if found := _difference(boot, place[index], place[other], margin):
                     all_rows[index] |= {f"{name}_difference{end}": value for end, value in found.columns().items()}
                     all_rows[index][f"{name}_verdict"] = found.verdict
     return all_rows
@@ -117,11 +121,11 @@ class Difference:
         return {"": self.mean, "_low": self.low, "_high": self.high}
 
 
-def _difference(drawn: Bootstrap, one: int, other: int, margin: float) -> Difference | None:
-    interval = drawn.difference(one, other)
+def _difference(boot: Bootstrap, one: int, other: int, margin: float) -> Difference | None:
+    interval = boot.difference(one, other)
     if interval is None:
         return None
-    mean = float(drawn.scores[one] - drawn.scores[other])
+    mean = float(boot.scores[one] - boot.scores[other])
     return Difference(mean, interval.low, interval.high, ranking.verdict(interval.low, interval.high, margin))
 
 
@@ -400,6 +404,14 @@ def groups(cells: Sequence[Cell], store: Store) -> dict[str, Groups]:
     return found
 
 
+def _groups_of(row: Row) -> dict[str, Groups]:
+    """What :func:`groups` gave for a row."""
+    return {
+        column: Groups({name: Group(**group) for name, group in one["groups"].items()}, one["gap"])
+        for column, one in (row["groups"] or {}).items()
+    }
+
+
 def _group(cells: Sequence[Scored], members: Sequence[NDArray[np.bool_]], metric: str) -> Group:
     parts = [one for one in map(statistics.of_group, cells, members) if one]
     n = sum(map(len, (one.y for one in parts))) // len({cell.seed for cell in cells})
@@ -484,14 +496,14 @@ class Table:
         return [one for entry in self.entries for one in (entry.reference, entry.control)]
 
 
-def tables(store: Store, all_rows: Sequence[Row]) -> list[Table]:
+def tables(store: Store, all_rows: Sequence[Row], drawn: Drawn | None = None) -> list[Table]:
     """One table a task, in the grid's order. Rows of methods with a missing or failed cell are never ranked."""
     cells = stored_cells(store)
     by_task: dict[str, dict[_Name, list[_Member]]] = defaultdict(lambda: defaultdict(list))
     for cell, row in zip(cells, all_rows, strict=True):
         by_task[cell.task][_Name(cell.backend, cell.architecture, cell.recipe, cell.runtime)].append(_Member(cell, row))
     published = store.meta("suite").get("published", {})
-    return [_table(task, methods, published.get(task, ()), store) for task, methods in by_task.items()]
+    return [_table(task, methods, published.get(task, ()), store, drawn or {}) for task, methods in by_task.items()]
 
 
 class _Name(NamedTuple):
@@ -510,11 +522,13 @@ class _Member(NamedTuple):
     row: Row
 
 
-def _table(task: str, methods: Mapping[_Name, Sequence[_Member]], published: Sequence[Mapping[str, Any]], store: Store) -> Table:
+def _table(
+    task: str, methods: Mapping[_Name, Sequence[_Member]], published: Sequence[Mapping[str, Any]], store: Store, drawn: Drawn
+) -> Table:
     complete = {name: method for name, method in methods.items() if all(one.row["outcome"] == "ok" for one in method)}
     members = [one for method in methods.values() for one in method]
     first = members[0].cell
-    entries, resolution = _entries(complete, store)
+    entries, resolution = _entries(complete, store, drawn)
     results = store.results(dict.fromkeys(one.cell.prepare for one in members))
     folds = [id_ for id_ in results if ended_well(id_, results)]
     units = [store.array(id_, "test_units") for id_ in folds]
@@ -536,7 +550,7 @@ def _table(task: str, methods: Mapping[_Name, Sequence[_Member]], published: Seq
     )
 
 
-def _entries(methods: Mapping[_Name, Sequence[_Member]], store: Store) -> tuple[list[Entry], float | None]:
+def _entries(methods: Mapping[_Name, Sequence[_Member]], store: Store, drawn: Drawn) -> tuple[list[Entry], float | None]:
     """The methods, all of whose cells ended well, and the resolution. Those with as many seeds and folds as any are ranked: a
     mean over others is of other rows."""
     grids: dict[tuple[tuple[int, int], ...], list[_Name]] = defaultdict(list)
@@ -546,32 +560,40 @@ def _entries(methods: Mapping[_Name, Sequence[_Member]], store: Store) -> tuple[
             grids[tuple(sorted((one.cell.fold, one.cell.seed) for one in method))].append(name)
     resolution = None
     for grid, names in grids.items():
-        outputs = [[scored(one.cell, store) for one in methods[name]] for name in names]
         first = methods[names[0]][0].cell
-        drawn = statistics.bootstrap(outputs, first.metrics[0])
+        boot = _bootstrap([[one.cell for one in methods[name]] for name in names], store, drawn)
         ranked = grid == max(grids, key=len)
-        ranks: Sequence[int | None] = ranking.ranks(drawn.scores, drawn.draws) if ranked else [None] * len(names)
-        resolution = drawn.resolution() if ranked else resolution
+        ranks: Sequence[int | None] = ranking.ranks(boot.scores, boot.draws) if ranked else [None] * len(names)
+        resolution = boot.resolution() if ranked else resolution
         place = {name: position for position, name in enumerate(names)}
-        for name, own, rank in zip(names, outputs, ranks, strict=True):
+        for name, rank in zip(names, ranks, strict=True):
             cells = [one.cell for one in methods[name]]
-            interval = drawn.interval(place[name])
+            interval = boot.interval(place[name])
             differences = {
-                kind: _difference(drawn, place[name], place[other], margin)
+                kind: _difference(boot, place[name], place[other], margin)
                 for kind, other, margin in _others_of(name, methods[name], first.margin)
                 if other in place
             }
             entries[name] = dataclasses.replace(
                 entries[name],
-                score=float(drawn.scores[place[name]]),
+                score=float(boot.scores[place[name]]),
                 interval=interval,
-                deviations=drawn.deviations(place[name]) if interval and len({one.seed for one in own}) > 1 else None,
+                deviations=boot.deviations(place[name]) if interval and len({one.seed for one in cells}) > 1 else None,
                 rank=rank,
                 reference=differences.get("reference"),
                 control=differences.get("control"),
-                groups=groups(cells, store),
+                groups=groups(cells, store) if len(cells) > 1 else _groups_of(methods[name][0].row),
             )
     return _with_fronts(list(entries.values())), resolution
+
+
+def _bootstrap(methods: Sequence[Sequence[Cell]], store: Store, drawn: Drawn) -> Bootstrap:
+    """Of methods with the same seeds and folds; of a single one each, what was drawn for the rows is drawn already."""
+    first = methods[0][0]
+    if len(methods[0]) == 1 and (first.task, first.fold) in drawn:
+        places, boot = drawn[first.task, first.fold]
+        return boot.only([places[cell.evaluate] for (cell,) in methods])
+    return statistics.bootstrap([[scored(cell, store) for cell in cells] for cells in methods], first.metrics[0])
 
 
 def _others_of(name: _Name, method: Sequence[_Member], margin: float) -> Iterator[tuple[str, _Name, float]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -166,6 +166,11 @@ class Bootstrap:
     over_seed: Doubles
     units: int
     over_seeds: bool
+
+    def only(self, methods: Sequence[int]) -> Bootstrap:
+        """Of these methods, in this order."""
+        parts = {name: getattr(self, name)[list(methods)] for name in ("scores", "draws", "over_units", "over_seed")}
+        return replace(self, **parts)
 
     def interval(self, method: int, level: float = 0.95) -> Interval | None:
         """Of a method's score; None as in :func:`score_interval`."""

@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -57,7 +57,7 @@ class StepResult:
     def to_json(self) -> str:
         """Strict JSON in ASCII, since a claim may be text that UTF-8 cannot say. Its keys keep their order, so that a row that is
         made from it is the same text."""
-        return json.dumps(asdict(self), allow_nan=False)
+        return json.dumps(vars(self), allow_nan=False)
 
 
 class Store:

@@ -19,8 +19,9 @@ def main(folder: str) -> int:
     root = Path(folder)
     store = open_store(root / "store.sqlite")
     try:
-        rows = leaderboard.rows(store)
-        tables, suite = leaderboard.tables(store, rows), {**store.meta("suite"), "bundle": bundle.digest(root)}
+        drawn: leaderboard.Drawn = {}
+        rows = leaderboard.rows(store, drawn)
+        tables, suite = leaderboard.tables(store, rows, drawn), {**store.meta("suite"), "bundle": bundle.digest(root)}
         texts = {
             "rows.csv": to_csv(rows),
             "rows.json": to_json(rows),

@@ -112,7 +112,7 @@ SPECIAL = {
 
 
 @pytest.mark.parametrize("name", SPECIAL)
-def test_special_characters_are_escaped_once(name: str) -> None:
+def test_special_characters_are_escaped_once(name: str) -> None:  # case L-01
     assert escape(name) == SPECIAL[name]
     ship, task, costs = tabulars(render(row(recipe=name)))
     assert task[1][1][3] == costs[1][1][2] == SPECIAL[name]

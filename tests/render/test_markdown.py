@@ -150,7 +150,7 @@ def paragraph(text: str, start: str) -> str:
     return found
 
 
-def test_headers() -> None:
+def test_headers() -> None:  # case L-09: each says which way is better
     scores, costs = grids(render(table(entry(row()))))
     assert (scores[0], costs[0]) == (SCORES, COSTS)
 
@@ -354,7 +354,7 @@ def test_the_differences_and_what_they_say() -> None:
     assert second[place : place + 3] == ["–"] * 3
 
 
-def test_the_methods_that_share_the_first_rank_are_bold() -> None:
+def test_the_methods_that_share_the_first_rank_are_bold() -> None:  # case L-09: ties share a rank
     entries = [entry(row(recipe=f"r_{i}"), rank=rank) for i, rank in enumerate((1, 1, 3))]
     bold = [token.content for token in parse(render(table(*entries))) if BOLD.fullmatch(token.content)]
     score = "**0.812 [0.790, 0.840]**"

@@ -53,7 +53,7 @@ def test_names_come_back_as_they_were(names: list[str]) -> None:
     assert [one["recipe"] for one in from_json(to_json(rows))] == names
 
 
-def test_names_come_back_through_pandas() -> None:
+def test_names_come_back_through_pandas() -> None:  # case L-02
     pandas = pytest.importorskip("pandas")
     rows = [row(recipe=name, score=0.5 + i / 3) for i, name in enumerate(NAMES)]
     frame = pandas.read_csv(io.StringIO(to_csv(rows), newline=""), keep_default_na=False, dtype={"recipe": str})
@@ -171,7 +171,7 @@ LOCALES = {
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-def test_files_are_utf8_whatever_the_locale(tmp_path: Path, locale: str) -> None:
+def test_files_are_utf8_whatever_the_locale(tmp_path: Path, locale: str) -> None:  # case L-08
     store = open_store(tmp_path / "store.sqlite")
     store.replace_grid(SUITE, [dataclasses.asdict(CELL)])
     store.close()

@@ -117,7 +117,7 @@ def typeset(tmp_path: Path) -> Typeset:
     return run
 
 
-def test_hostile_names_come_out_as_they_were_written(typeset: Typeset) -> None:
+def test_hostile_names_come_out_as_they_were_written(typeset: Typeset) -> None:  # case L-01
     made = tables(*HOSTILE)
     rows = [one for table in made for entry in table.entries for one in entry.rows]
     files = {"leaderboard.tex": to_latex(made, rows, SUITE), "macros.tex": to_macros(made)}
