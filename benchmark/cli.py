@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from benchmark.folders import Layout
     from benchmark.plan import Plan
+    from benchmark.recommend import Answer
     from benchmark.runner import Ended, Progress
     from benchmark.store import StepResult
     from benchmark.suite import Suite
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if not (options.list or options.suite or options.command):
-        parser.error("say --suite, --list, recommend, leaderboard, explain, compare, data, verify or bundle")
+        parser.error("say --suite, --list, recommend, export, leaderboard, explain, compare, data, verify or bundle")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character must not end a run
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end children as Ctrl-C does
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _list(registry)
         if options.command == "recommend":
             return _recommend(options)
+        if options.command == "export":
+            return _export(options)
         if options.command == "leaderboard":
             return _leaderboard(options)
         if options.command == "compare":
@@ -94,10 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--require-enforced", action="store_true", help=enforced)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="other commands")
     recommend = commands.add_parser("recommend", help="which file to ship on a device, and why", allow_abbrev=False)
-    recommend.add_argument("--task", metavar="NAME", required=True)
-    recommend.add_argument("--bytes", metavar="SIZE", help='at most so large, as in "64 KiB"')
-    recommend.add_argument("--latency", metavar="TIME", help='p90 at most so long, as in "1 ms"')
-    recommend.add_argument("--results", metavar="DIR", type=Path, default=Path("results/edge"), help="default: results/edge")
+    export = commands.add_parser("export", help="write what recommend chooses as a folder to build on", allow_abbrev=False)
+    for command in (recommend, export):
+        command.add_argument("--task", metavar="NAME", required=True)
+        command.add_argument("--bytes", metavar="SIZE", help='at most so large, as in "64 KiB"')
+        command.add_argument("--latency", metavar="TIME", help='p90 at most so long, as in "1 ms"')
+        command.add_argument("--results", metavar="DIR", type=Path, default=Path("results/edge"), help="default: results/edge")
+    export.add_argument("output", metavar="FOLDER", type=Path, help="a new folder")
     leaderboard = commands.add_parser("leaderboard", help="make the tables of a run again, and print them", allow_abbrev=False)
     leaderboard.add_argument("results", metavar="DIR", type=Path, help="its results folder")
     explain = commands.add_parser("explain", help="why a cell would run again, or be reused", allow_abbrev=False)
@@ -242,12 +248,30 @@ def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, se
 
 
 def _recommend(options: argparse.Namespace) -> int:
+    from benchmark.render.answers import report
+
+    print(report(_answer(options), options.results))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from benchmark.export import export
+    from benchmark.render.answers import report
+
+    answer = _answer(options)
+    export(answer, options.results, options.output)
+    print(report(answer, options.results).partition("\n  smaller")[0])
+    print(f"exported to {options.output}/: MODEL_CARD.md says what it is, python {options.output}/infer.py runs it")
+    return 0
+
+
+def _answer(options: argparse.Namespace) -> Answer:
+    """The method that suits what was asked for."""
     import json
 
     from benchmark.budget import DeviceTier, parse_bytes, parse_seconds
     from benchmark.recommend import answer
     from benchmark.registry import nearest
-    from benchmark.render.answers import report
     from benchmark.render.child import render
 
     tier = DeviceTier(
@@ -263,8 +287,7 @@ def _recommend(options: argparse.Namespace) -> int:
     if not mine:
         other = nearest(options.task, {row["task"] for row in rows}) + "; another folder: --results DIR"
         raise UserError(f"results folder {options.results}: no rows of task {options.task!r}{other}")
-    print(report(answer(options.task, mine, tier), options.results))
-    return 0
+    return answer(options.task, mine, tier)
 
 
 def _leaderboard(options: argparse.Namespace) -> int:

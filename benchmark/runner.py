@@ -776,6 +776,7 @@ def _describe(suite: Suite, registry: Registry) -> dict[str, Any]:
     return {
         "name": suite.name,
         "seeds": suite.seeds,
+        "licences": {name: _task(registry, name).licence for name in suite.tasks},
         "citations": {name: _task(registry, name).citation for name in suite.tasks},
         "published": {name: [dataclasses.asdict(one) for one in _task(registry, name).published] for name in suite.tasks},
         "build": dataclasses.asdict(suite.build),

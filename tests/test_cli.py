@@ -269,7 +269,7 @@ def test_broken_plugins_are_warnings(command: Command, site: Site, tmp_path: Pat
         (("--suite", "smoke", "--seeds", "0"), "argument --seeds: '0' is not a whole number from 1 on"),
         (("--suite", "smoke", "--jobs", "two"), "argument --jobs: 'two' is not a whole number from 1 on"),
         (("--suite", "smoke", "--list"), "argument --list: not allowed with argument --suite"),
-        ((), "say --suite, --list, recommend, leaderboard, explain, compare, data, verify or bundle"),
+        ((), "say --suite, --list, recommend, export, leaderboard, explain, compare, data, verify or bundle"),
     ],
 )
 def test_mistakes_in_the_arguments(command: Command, arguments: tuple[str, ...], expected: str) -> None:

@@ -19,7 +19,7 @@ HOST = Path(benchmark.__file__).parent
 ORDER = (
     *("errors", "budget", "specs", "protocols", "hookspecs", "plugin_files", "official", "data", "limits", "measure", "worker"),
     *("store", "registry", "suite", "own", "plan", "folders", "bundle", "step_report", "runner", "explain", "forecast"),
-    *("statistics", "ranking", "recommend", "leaderboard", "compare", "overall", "render", "verify"),
+    *("statistics", "ranking", "recommend", "leaderboard", "compare", "overall", "render", "export", "verify"),
     *("data_command", "testing", "cli", "__main__"),
 )
 """The modules of the host, bottom up. Each imports only from those above it in this list."""

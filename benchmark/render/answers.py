@@ -101,7 +101,7 @@ def reason(rejected: Rejected, one: Answer) -> str:
 
 def report(one: Answer, root: Path) -> str:
     """What ``recommend`` prints: the file and its proof, the runner-up, and what stopped the smaller ones."""
-    lines = [f"{one.task}, {_limits(one.tier)}: {title(one.best, one) if one.best else 'nothing fits'}"]
+    lines = [f"{one.task}, {limits(one.tier)}: {title(one.best, one) if one.best else 'nothing fits'}"]
     if one.best:
         row, chosen = one.best.to_ship, number(one.best.val_score, ".4f")
         several = f", mean of {len(one.best.rows)} seeds and folds" if len(one.best.rows) > 1 else ""
@@ -126,13 +126,14 @@ def report(one: Answer, root: Path) -> str:
 
 
 def _tier(tier: DeviceTier, style: Style) -> str:
-    return style.say("{name}: {limits}", name=tier.name, limits=_limits(tier))
+    return style.say("{name}: {limits}", name=tier.name, limits=limits(tier))
 
 
-def _limits(tier: DeviceTier) -> str:
-    limits = []
+def limits(tier: DeviceTier) -> str:
+    """What a device allows, in words."""
+    parts = []
     if tier.bytes is not None:
-        limits.append(f"at most {format_bytes(tier.bytes)}")
+        parts.append(f"at most {format_bytes(tier.bytes)}")
     if tier.latency_p90 is not None:
-        limits.append(f"p90 at most {format_seconds(tier.latency_p90)}")
-    return ", ".join(limits) or "no limit"
+        parts.append(f"p90 at most {format_seconds(tier.latency_p90)}")
+    return ", ".join(parts) or "no limit"

@@ -34,7 +34,7 @@ def _part(part: Part) -> str:
     return "\n".join(f"- {item}" for item in part)
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """A name as text of a Markdown table cell or line, whatever is in it."""
     for character in "\\|`*_<>[]~&$":
         text = text.replace(character, "\\" + character)
@@ -42,4 +42,4 @@ def _escape(text: str) -> str:
     return re.sub(r"^(\d*)(#+|[-+.)])(?= |$)", r"\1\\\2", " ".join(text.split()))
 
 
-_STYLE = Style(name=_escape, text=str)
+_STYLE = Style(name=escape, text=str)
