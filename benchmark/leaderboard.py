@@ -142,7 +142,7 @@ def _partners(cells: Sequence[Cell], all_rows: Sequence[Row]) -> list[dict[str, 
             continue
         if cell.recipe == REFERENCE:
             references[key] = index
-        elif _is_control(cell.recipe):
+        elif is_control(cell.recipe):
             controls[key].append(index)
 
     def apart(index: int, row: Row) -> float:
@@ -151,13 +151,14 @@ def _partners(cells: Sequence[Cell], all_rows: Sequence[Row]) -> list[dict[str, 
     found: list[dict[str, int | None]] = []
     for key, cell, row in zip(keys, cells, all_rows, strict=True):
         compared = row["score"] is not None and cell.recipe != REFERENCE
-        near = controls[key] if compared and key in controls and not _is_control(cell.recipe) else []
+        near = controls[key] if compared and key in controls and not is_control(cell.recipe) else []
         control = min(near, key=lambda index: apart(index, row)) if near else None
         found.append({"reference": references.get(key) if compared else None, "control": control})
     return found
 
 
-def _is_control(recipe: str) -> bool:
+def is_control(recipe: str) -> bool:
+    """Whether a recipe is a control by itself: a smaller network trained from scratch."""
     return recipe.partition("(")[0] == CONTROL and " + " not in recipe
 
 

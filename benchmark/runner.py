@@ -439,9 +439,10 @@ class _Runner:
         if job[0].kind == "prepare" or not sandbox.available():
             return None
         root = self.layout.root.absolute()
-        kept = ("steps", "artifacts", "store.sqlite*")  # also of the results beside these: they hold the same test rows
+        kept = ("steps", "artifacts", "report*", "store.sqlite*")  # also of the results beside these: they hold the same rows
         neighbours = {root, *(path.parent for path in root.parent.glob("*/store.sqlite"))}
         hidden = {str(path) for folder in neighbours for name in kept for path in folder.glob(name)}
+        hidden |= {str(path) for folder in (root, root.parent) for path in folder.glob("*.zip")}  # bundles of results
         hidden |= {str(path) for path in official.places()} | {task.file for task in self.suite.own.values()}
         for step in job:
             if self._hides_source(step):

@@ -37,6 +37,10 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     }
     assert {
         "benchmark/py.typed",
+        *(
+            f"benchmark/render/report/{name}"
+            for name in ("page.html", "index.html", "cell.html", "style.css", "theme.js", "report.js")
+        ),
         *(f"benchmark/suites/{name}.toml" for name in ("edge", "edge-full", "edge-paper", "smoke")),
         *(f"benchmark/suites/{name}.toml" for name in ("compression", "deep-compression", "distillation", "transfer")),
     } <= set(names)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 from benchmark import bundle, leaderboard
 from benchmark.errors import USER_MISTAKE, UserError, of_the_disk
+from benchmark.folders import Layout
+from benchmark.render.html import write_report
 from benchmark.render.latex import to_latex
 from benchmark.render.markdown import to_markdown
 from benchmark.render.paper import to_bibtex, to_macros
@@ -32,13 +35,18 @@ def main(folder: str) -> int:
             "references.bib": to_bibtex(suite),
             "leaderboard.md": to_markdown(tables, rows, suite),
         }
+        try:
+            for name, text in texts.items():
+                _write(root / name, text)
+            part = root / "report.part"
+            shutil.rmtree(part, ignore_errors=True)
+            write_report(store, rows, tables, suite, Layout(root), part)
+            shutil.rmtree(root / "report", ignore_errors=True)
+            part.rename(root / "report")
+        except OSError as error:
+            raise of_the_disk(root, error) or error from None
     finally:
         store.close()
-    try:
-        for name, text in texts.items():
-            _write(root / name, text)
-    except OSError as error:
-        raise of_the_disk(root, error) or error from None
     return 0
 
 

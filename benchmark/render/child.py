@@ -18,6 +18,7 @@ FILES = (
     *("leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tex", "macros.tex", "references.bib"),
     *("rows.csv", "rows.json"),
 )
+PAGE = "report/index.html"
 _KEY = ".rendered"
 
 
@@ -25,7 +26,9 @@ def render(root: Path) -> Path:
     """Renders the results folder ``root``; returns the Markdown leaderboard. Skipped when neither rows nor code have changed."""
     key = _key(root)
     stamp = root / _KEY
-    if not (all((root / name).exists() for name in FILES) and stamp.exists() and stamp.read_text(encoding="ascii") == key):
+    if not (
+        all((root / name).exists() for name in (*FILES, PAGE)) and stamp.exists() and stamp.read_text(encoding="ascii") == key
+    ):
         command = [sys.executable, "-m", "benchmark.render", str(root)]
         # Its products of matrices are small: threads that wait for one another take longer, twice as long where a core is busy.
         alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
@@ -45,7 +48,7 @@ def _key(root: Path) -> str:
         ids = {id_ for cell in stored_cells(store) for id_ in cell.steps()}
         ended = sorted((one.id, one.outcome, one.finished_utc) for one in store.results(ids).values())
         package = Path(__file__).parent.parent
-        code = files_digest(package, package.rglob("*.py"))
+        code = files_digest(package, [*package.rglob("*.py"), *(package / "render" / "report").iterdir()])
         return hashlib.sha256(json.dumps([store.cells(), ended, store.meta("suite"), code]).encode()).hexdigest()
     finally:
         store.close()

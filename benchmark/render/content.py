@@ -234,6 +234,11 @@ def _summary(groups: Mapping[str, Group], digits: int, style: Style) -> tuple[st
     return style.text(mean), style.say("{score} ({name})", score=number(scores[worst], f".{digits}f"), name=worst)
 
 
+def _refs(entries: Sequence[Entry]) -> tuple[tuple[Any, ...], ...]:
+    key = ("task", "fold", "backend", "architecture", "recipe", "runtime", "seed")
+    return tuple(tuple(entry.rows[0][name] for name in key) for entry in entries)
+
+
 def _names(entry: Entry, runtimes: bool, style: Style) -> list[str]:
     names = ("backend", "architecture", "recipe", *(["runtime"] if runtimes else []))
     return [style.name(entry.rows[0][name]) for name in names]
@@ -267,6 +272,8 @@ def _score_grid(table: Table, runtimes: bool, digits: int, style: Style) -> Grid
         lines=tuple(map(line, entries)),
         align="r" + "l" * len(names) + "".join("l" if name == "verdict" else "r" for name in numbers),
         bold=frozenset((i, j) for i, entry in enumerate(entries) if entry.rank == 1 for j in bold),
+        refs=_refs(entries),
+        key=3,
     )
 
 
@@ -301,6 +308,8 @@ def _cost_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: Sty
         headers=tuple(map(style.text, [*names, *numbers, "front", "tiers"])),
         lines=tuple(map(line, entries)),
         align="l" * len(names) + "r" * len(numbers) + "ll",
+        refs=_refs(entries),
+        key=2,
     )
 
 

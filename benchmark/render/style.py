@@ -30,12 +30,15 @@ class Style:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. ``align``: ``l`` or ``r`` for each column. ``bold``: (line, column) of the cells that stand out."""
+    """A table. ``align``: ``l`` or ``r`` for each column. ``bold``: (line, column) of the cells that stand out. ``refs``: of each
+    line what names the cell that it begins with, where lines are methods, and ``key`` the column of its recipe."""
 
     headers: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     align: str
     bold: frozenset[tuple[int, int]] = frozenset()
+    refs: tuple[tuple[Any, ...], ...] = ()
+    key: int = 0
 
 
 Part: TypeAlias = str | Grid | tuple[str, ...]
