@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("output", metavar="FOLDER", type=Path, help="a new folder")
     leaderboard = commands.add_parser("leaderboard", help="make the tables of a run again, and print them", allow_abbrev=False)
     leaderboard.add_argument("results", metavar="DIR", type=Path, help="its results folder")
+    leaderboard.add_argument("--plots", action="store_true", help="also draw plots for a paper, into DIR/plots")
     explain = commands.add_parser("explain", help="why a cell would run again, or be reused", allow_abbrev=False)
     explain.add_argument("cell", metavar="CELL", help="a part of its name as --dry-run prints it")
     explain.add_argument("--suite", metavar="NAME|FILE", default="edge", help="default: edge")
@@ -296,6 +297,10 @@ def _leaderboard(options: argparse.Namespace) -> int:
     if not (options.results / "store.sqlite").exists():
         raise UserError(f"results folder {options.results}: no run has written into it yet")
     print(render(options.results).read_text(encoding="utf-8"))
+    if options.plots:
+        from benchmark.render.child import draw
+
+        print(f"{draw(options.results)} plots: {options.results}/plots/")
     return 0
 
 

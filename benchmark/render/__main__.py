@@ -1,4 +1,4 @@
-"""The rendering child: ``python -m benchmark.render RESULTS_FOLDER``. Reads the store, writes the files."""
+"""The rendering child: ``python -m benchmark.render RESULTS_FOLDER [plots]``. Reads the store, writes the files, or the plots."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmark import bundle, leaderboard
 from benchmark.errors import USER_MISTAKE, UserError, of_the_disk
 from benchmark.folders import Layout
+from benchmark.plan import stored_cells
 from benchmark.render.html import write_report
 from benchmark.render.latex import to_latex
 from benchmark.render.markdown import to_markdown
@@ -50,6 +51,27 @@ def main(folder: str) -> int:
     return 0
 
 
+def plot(folder: str) -> int:
+    """Draws the plots of a results folder."""
+    from benchmark.render.plots import write_plots  # half a second of imports that tables do not need
+
+    root = Path(folder)
+    store = open_store(root / "store.sqlite")
+    try:
+        drawn: leaderboard.Drawn = {}
+        rows = leaderboard.rows(store, drawn)
+        part = root / "plots.part"
+        shutil.rmtree(part, ignore_errors=True)
+        write_plots(leaderboard.tables(store, rows, drawn), stored_cells(store), Layout(root), part)
+        shutil.rmtree(root / "plots", ignore_errors=True)
+        part.rename(root / "plots")
+    except OSError as error:
+        raise of_the_disk(root, error) or error from None
+    finally:
+        store.close()
+    return 0
+
+
 def _write(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
@@ -61,7 +83,7 @@ def _write(path: Path, text: str) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1]))
+        sys.exit(plot(sys.argv[1]) if sys.argv[2:] == ["plots"] else main(sys.argv[1]))
     except UserError as mistake:
         print(mistake, file=sys.stderr)
         sys.exit(USER_MISTAKE)

@@ -29,16 +29,26 @@ def render(root: Path) -> Path:
     if not (
         all((root / name).exists() for name in (*FILES, PAGE)) and stamp.exists() and stamp.read_text(encoding="ascii") == key
     ):
-        command = [sys.executable, "-m", "benchmark.render", str(root)]
-        # Its products of matrices are small: threads that wait for one another take longer, twice as long where a core is busy.
-        alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        child = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=alone, check=False)
-        if child.returncode == USER_MISTAKE:
-            raise UserError(child.stderr)
-        sys.stderr.write(child.stderr)
-        child.check_returncode()
+        _child(root)
         stamp.write_text(key, encoding="ascii")
     return root / FILES[0]
+
+
+def draw(root: Path) -> int:
+    """Draws the plots of the results folder ``root``, into its folder ``plots``; returns how many files they are."""
+    _child(root, "plots")
+    return len(list((root / "plots").iterdir()))
+
+
+def _child(root: Path, *what: str) -> None:
+    command = [sys.executable, "-m", "benchmark.render", str(root), *what]
+    # Its products of matrices are small: threads that wait for one another take longer, twice as long where a core is busy.
+    alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    child = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=alone, check=False)
+    if child.returncode == USER_MISTAKE:
+        raise UserError(child.stderr)
+    sys.stderr.write(child.stderr)
+    child.check_returncode()
 
 
 def _key(root: Path) -> str:

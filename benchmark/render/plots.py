@@ -1,0 +1,265 @@
+"""Plots for a paper, PDF and SVG: score against bytes, latency, training and budgets, a file each for every task.
+
+Fonts are readable at the width of a column (84 mm). Back ends differ by marker, parts of a bar by hatching: colour carries
+nothing alone. Equal results give equal files.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark.folders import Layout
+from benchmark.leaderboard import Entry, Table, is_control
+from benchmark.plan import Cell
+from benchmark.render.latex import slug, unique
+from benchmark.render.style import named
+from benchmark.suite import REFERENCE
+
+Curves: TypeAlias = Mapping[str, Sequence[tuple[float, float]]]
+"""The name of a step that trains -> its (updates, validation score)."""
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "lines.linewidth": 0.8,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "pocketbench",
+    "pdf.fonttype": 42,
+    "text.parse_math": False,  # a name may hold $
+    "hatch.linewidth": 0.5,
+}
+_WIDTH = 84 / 25.4  # inches
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008
+_MARKERS = ("o", "s", "D", "^", "X", "*")
+_LINES = ("-", "--", "-.", ":")
+_MOST = 30  # methods in a plot of bars
+
+
+def write_plots(tables: Sequence[Table], cells: Sequence[Cell], layout: Layout, folder: Path) -> list[Path]:
+    """Writes ``<task>-<kind>.pdf`` and ``.svg`` into ``folder``; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with matplotlib.rc_context(_STYLE):
+        for table, name in zip(tables, unique(slug(table.task) for table in tables), strict=True):
+            curves = read_curves([cell for cell in cells if cell.task == table.task], layout)
+            figures = {"front": front(table), "latency": latency(table), "training": training(curves), "budget": budget(table)}
+            for kind, figure in figures.items():
+                if figure is None:
+                    continue
+                for form, metadata in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
+                    path = folder / f"{name}-{kind}.{form}"
+                    figure.savefig(path, bbox_inches="tight", metadata=metadata)
+                    written.append(path)
+    return written
+
+
+def read_curves(cells: Sequence[Cell], layout: Layout) -> dict[str, list[tuple[float, float]]]:
+    """The training curves of these cells, of the first seed and fold of each."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    first = min(((cell.fold, cell.seed) for cell in cells), default=None)
+    chains = [(cell, name, id_) for cell in cells if (cell.fold, cell.seed) == first for name, id_ in cell.chain]
+    for cell, name, id_ in {id_: (cell, name, id_) for cell, name, id_ in reversed(chains)}.values():
+        path = layout.step(id_) / "curve.csv"
+        if not path.exists():
+            continue
+        with path.open(encoding="utf-8", newline="") as file:
+            scores = [(float(one["step"]), float(one["score"])) for one in csv.DictReader(file) if one.get("score")]
+        label = f"{cell.backend} {cell.architecture} {REFERENCE if name == 'train' else cell.recipe}"
+        if points := [point for point in scores if math.isfinite(point[1])]:
+            found[label] = points
+    return dict(sorted(found.items()))
+
+
+def smallest_dense_int8(table: Table) -> Entry | None:
+    """The smallest plain dense network of 8-bit integers that is non-inferior on validation: a reference or a control that is
+    only rounded, whose validation score is at most the margin below the best reference's."""
+    scores = [entry.mean("val_score") for entry in table.entries if entry.rows[0]["recipe"] == REFERENCE]
+    best = max((score for score in scores if score is not None), default=None)
+    if best is None:
+        return None
+    good = []
+    for entry in table.entries:
+        *before, last = entry.rows[0]["recipe"].split(" + ")
+        plain = last.startswith("int8-") and (not before or (len(before) == 1 and is_control(before[0])))
+        score, size = entry.mean("val_score"), entry.median("artifact_bytes")
+        if plain and score is not None and size is not None and score >= best - table.margin:
+            good.append((size, entry))
+    return min(good, key=lambda one: one[0])[1] if good else None
+
+
+def front(table: Table) -> Figure | None:
+    """Score against bytes: references filled, the front by validation ringed, networks joined with what is trained narrower."""
+    known = [entry for entry in table.entries if entry.score is not None and entry.median("artifact_bytes")]
+    if not known:
+        return None
+    figure, axes = _axes(62)
+    for i, backend in enumerate(sorted({entry.rows[0]["backend"] for entry in known})):
+        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+        mine = [entry for entry in known if entry.rows[0]["backend"] == backend]
+        for entry in mine:
+            x, y = _kib(entry), entry.score or 0.0
+            filled = entry.rows[0]["recipe"] == REFERENCE
+            if entry.interval:
+                axes.plot([x, x], [entry.interval.low, entry.interval.high], color=colour, linewidth=0.5, zorder=1)
+            axes.plot(x, y, marker, color=colour, markerfacecolor=colour if filled else "white", markersize=4, zorder=3)
+            if "bytes" in entry.fronts:
+                axes.plot(x, y, "o", color="black", markerfacecolor="none", markersize=8, markeredgewidth=0.6, zorder=2)
+        axes.plot([], [], marker, color=colour, label=backend, markersize=4)
+        for joined in _narrower(mine):
+            points = sorted((_kib(entry), entry.score or 0.0) for entry in joined)
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle="--", linewidth=0.7, zorder=1)
+    axes.plot([], [], "o", color="black", markerfacecolor="none", markersize=8, label="front by validation")
+    axes.plot([], [], color="black", linestyle="--", label="trained narrower")
+    if dense := smallest_dense_int8(table):
+        axes.axvline(_kib(dense), color="black", linestyle=":", linewidth=0.8, label="smallest dense int8")
+    low, high = axes.get_ylim()  # of the methods: a baseline far below them is said in the legend alone
+    for name, score in table.baselines.items():
+        below = "" if score >= low else f": {score:.2f}, below"
+        axes.axhline(score, color="#777", linewidth=0.6, linestyle="-." if name == "trivial" else (0, (1, 3)), label=name + below)
+    axes.set_ylim(low, high)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("artifact, KiB ↓")
+    axes.set_ylabel(f"{table.metric} ↑")
+    _legend(figure, axes)
+    return figure
+
+
+def _kib(entry: Entry) -> float:
+    return (entry.median("artifact_bytes") or 0.0) / 1024
+
+
+def _narrower(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    networks = dict.fromkeys((entry.rows[0]["architecture"], entry.rows[0]["runtime"]) for entry in entries)
+    for network in networks:
+        mine = [one for one in entries if (one.rows[0]["architecture"], one.rows[0]["runtime"]) == network]
+        joined = [one for one in mine if one.rows[0]["recipe"] == REFERENCE or is_control(one.rows[0]["recipe"])]
+        if len(joined) > 1:
+            yield joined
+
+
+def latency(table: Table) -> Figure | None:
+    """The p50 of each method: the runtime's floor and what lies above it; a tick at p90."""
+    known = [entry for entry in table.entries if entry.median("latency_p50_us")][:_MOST]
+    if not known:
+        return None
+    figure, axes = _axes(14 + 4 * len(known))
+    for place, entry in enumerate(known):
+        p50, p90 = entry.median("latency_p50_us") or 0.0, entry.median("latency_p90_us")
+        floor = min(entry.median("floor_us") or 0.0, p50)
+        first = place == 0
+        axes.barh(
+            place,
+            floor,
+            color="#bbbbbb",
+            edgecolor="black",
+            hatch="////",
+            linewidth=0.4,
+            label="runtime's floor" if first else None,
+        )
+        axes.barh(
+            place,
+            p50 - floor,
+            left=floor,
+            color=_COLOURS[0],
+            edgecolor="black",
+            linewidth=0.4,
+            label="p50 above it" if first else None,
+        )
+        if p90 is not None:
+            axes.plot([p90, p90], [place - 0.4, place + 0.4], color="black", linewidth=1.2, label="p90" if first else None)
+    _methods(axes, known)
+    cpus = sorted({row["cpu_model"] or "an unknown CPU" for entry in known for row in entry.rows})
+    axes.set_xlabel(f"latency on {_printable(', '.join(cpus))}, µs ↓")
+    _legend(figure, axes)
+    return figure
+
+
+def budget(table: Table) -> Figure | None:
+    """The most that any step of a method was seen to use, as a share of each limit."""
+    known = [entry for entry in table.entries if any(row["limits"] for row in entry.rows)][:_MOST]
+    names = [name for name in ("memory", "seconds", "cpu_seconds", "file_bytes") if any(_shares(entry, name) for entry in known)]
+    if not names:
+        return None
+    figure, axes = _axes(16 + 5 * len(known))
+    height = 0.8 / len(names)
+    for i, name in enumerate(names):
+        for place, entry in enumerate(known):
+            share = max(_shares(entry, name), default=0.0)
+            axes.barh(
+                place + (i - (len(names) - 1) / 2) * height,
+                share,
+                height,
+                label=name if place == 0 else None,
+                color=_COLOURS[i],
+                hatch=("", "////", "....", "xxxx")[i],
+                edgecolor="black",
+                linewidth=0.3,
+            )
+    axes.axvline(1, color="black", linewidth=0.8)
+    _methods(axes, known)
+    axes.set_xlabel("most that was observed ÷ limit")
+    _legend(figure, axes)
+    return figure
+
+
+def _shares(entry: Entry, name: str) -> list[float]:
+    limits = [(row["limits"] or {}).get(name) for row in entry.rows]
+    return [one["observed"] / one["limit"] for one in limits if one and one["observed"] is not None and one["limit"]]
+
+
+def training(curves: Curves) -> Figure | None:
+    """Validation score against updates, of each step that trains."""
+    if not curves:
+        return None
+    figure, axes = _axes(60)
+    for i, (label, points) in enumerate(curves.items()):
+        axes.plot(
+            *zip(*points, strict=True),
+            label=_printable(label),
+            color=_COLOURS[i % len(_COLOURS)],
+            linestyle=_LINES[i // len(_COLOURS) % len(_LINES)],
+            marker=_MARKERS[i % len(_MARKERS)],
+            markersize=2,
+        )
+    axes.set_xlabel("updates")
+    axes.set_ylabel("validation score ↑")
+    _legend(figure, axes, columns=1)
+    return figure
+
+
+# What all share
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    """A figure of a column's width and this height, mm."""
+    figure = Figure(figsize=(_WIDTH, height / 25.4))
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _methods(axes: Axes, entries: Sequence[Entry]) -> None:
+    axes.set_yticks(range(len(entries)), [_printable(named(entry.rows[0], runtime=False)) for entry in entries])
+    axes.set_ylim(len(entries) - 0.4, -0.6)  # the best on top
+
+
+def _legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, frameon=False)
+
+
+def _printable(text: str) -> str:
+    """On one line, and without what the font of the plots lacks."""
+    return "".join(
+        one if (ord(one) < 0x250 and one.isprintable()) or one in "×÷↑↓−–·" else "\ufffd" for one in " ".join(text.split())
+    )

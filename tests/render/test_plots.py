@@ -1,0 +1,154 @@
+"""The plots, read back: from the artists of the figures, and from the files."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pytest
+
+from benchmark.folders import Layout
+from benchmark.leaderboard import COLUMNS, Entry, Row, Table
+from benchmark.plan import Cell
+from benchmark.render import plots
+from benchmark.statistics import Interval
+
+NAMES = [
+    "reference",
+    "narrow(width=0.5)",
+    "int8-static",
+    "narrow(width=0.25) + int8-static",
+    "prune(x=1) + int8-static",
+    "longer",
+]
+KIB = [64.0, 32.0, 20.0, 6.0, 4.0, 64.0]
+SCORES = [0.95, 0.93, 0.948, 0.91, 0.90, 0.96]
+VALIDATION = [0.95, 0.93, 0.945, 0.941, 0.95, 0.96]
+
+
+def row(**values: Any) -> Row:
+    full = {"task": "digits", "backend": "torch", "architecture": "cnn", "runtime": "onnxruntime", "seed": 0, "fold": 0}
+    full |= {"latency_p50_us": 30.0, "latency_p90_us": 40.0, "floor_us": 10.0, "cpu_model": "Some CPU"}
+    full |= {
+        "limits": {"memory": {"limit": 1000, "observed": 250, "mechanism": "m"}, "seconds": {"limit": 60.0, "observed": 45.0}}
+    }
+    return {**dict.fromkeys(COLUMNS), **full, **values}
+
+
+def entries(names: list[str] = NAMES) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(
+            (row(recipe=name, artifact_bytes=kib * 1024, val_score=val),),
+            score,
+            Interval(score - 0.01, score + 0.02, 2000, 0, 100, False),
+            fronts=("bytes",) if i in (0, 3) else (),
+        )
+        for i, (name, kib, score, val) in enumerate(zip(names, KIB, SCORES, VALIDATION, strict=True))
+    )
+
+
+def table(*methods: Entry, task: str = "digits") -> Table:
+    return Table(task, "accuracy", 0.01, "row", (0,), 100, 100, methods, (), {"constant": 0.1, "trivial": 0.92})
+
+
+def lines(figure: Any) -> list[Any]:
+    return list(figure.axes[0].get_lines())
+
+
+def bars_of(figure: Any) -> list[Any]:
+    return list(figure.axes[0].patches)
+
+
+def test_the_front_shows_each_method_where_it_lies() -> None:
+    figure = plots.front(table(*entries()))
+    assert figure is not None
+    points = [line for line in lines(figure) if line.get_marker() == "o" and line.get_markersize() == 4 and len(line.get_xdata())]
+    assert [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in points] == list(zip(KIB, SCORES, strict=True))
+    assert [line.get_markerfacecolor() != "white" for line in points] == [True, *[False] * 5]  # the reference is filled
+    bars = [line for line in lines(figure) if len(line.get_xdata()) == 2 and line.get_linewidth() == 0.5]
+    assert [tuple(line.get_ydata()) for line in bars] == [(pytest.approx(s - 0.01), pytest.approx(s + 0.02)) for s in SCORES]
+    rings = [line for line in lines(figure) if line.get_markersize() == 8 and len(line.get_xdata())]
+    assert [float(line.get_xdata()[0]) for line in rings] == [64.0, 6.0]
+    (narrower,) = [line for line in lines(figure) if line.get_linewidth() == 0.7]
+    assert list(narrower.get_xdata()) == [32.0, 64.0]
+    axes = figure.axes[0]
+    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "artifact, KiB ↓", "accuracy ↑")
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "constant: 0.10, below" in labels
+    assert "trivial" in labels
+
+
+def test_the_smallest_dense_int8_network_is_plain_and_non_inferior_on_validation() -> None:
+    whole = table(*entries())
+    found = plots.smallest_dense_int8(whole)
+    assert found is not None
+    assert found.rows[0]["recipe"] == "narrow(width=0.25) + int8-static"  # smaller ones are pruned; 0.941 is within 0.01 of 0.95
+    stricter = Table("digits", "accuracy", 0.005, "row", (0,), 100, 100, whole.entries, (), {})
+    found = plots.smallest_dense_int8(stricter)
+    assert found is not None
+    assert found.rows[0]["recipe"] == "int8-static"
+    assert plots.smallest_dense_int8(table(*entries()[:2])) is None
+    marks = [line for line in lines(plots.front(whole)) if line.get_linestyle() == ":" and len(line.get_xdata()) == 2]
+    assert float(marks[0].get_xdata()[0]) == 6.0
+
+
+def test_latency_is_split_into_the_runtimes_floor_and_what_lies_above() -> None:
+    figure = plots.latency(table(*entries()[:2]))
+    assert figure is not None
+    bars = [(round(bar.get_x(), 6), round(bar.get_width(), 6)) for bar in bars_of(figure)]
+    assert bars == [(0, 10), (10, 20)] * 2
+    assert [list(line.get_xdata()) for line in lines(figure)] == [[40.0, 40.0]] * 2
+    assert figure.axes[0].get_xlabel() == "latency on Some CPU, µs ↓"
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
+        "torch cnn reference",
+        "torch cnn narrow(width=0.5)",
+    ]
+
+
+def test_budgets_are_shares_of_their_limits() -> None:
+    figure = plots.budget(table(*entries()[:2]))
+    assert figure is not None
+    assert [round(bar.get_width(), 6) for bar in bars_of(figure)] == [0.25, 0.25, 0.75, 0.75]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["memory", "seconds"]
+
+
+def cell(recipe: str, *chain: tuple[str, str]) -> Cell:
+    return Cell(
+        *("s", "digits", "image", ("accuracy",), 0.01, "row", 0, "torch", "cnn", recipe, "onnxruntime", 0, "logits"), chain=chain
+    )
+
+
+def test_curves_are_of_the_steps_that_train_each_once(tmp_path: Path) -> None:
+    curves = {"one": "step,loss,score\n10,0.5,0.8\n20,0.4,nan\n30,0.3,0.9\n", "two": "step,loss,score\n5,0.5,0.7\n"}
+    for step, text in curves.items():
+        (tmp_path / "steps" / step).mkdir(parents=True)
+        (tmp_path / "steps" / step / "curve.csv").write_text(text, encoding="utf-8")
+    cells = [
+        cell("reference", ("train", "one"), ("export", "none")),
+        cell("distil", ("distil", "two")),
+        cell("distil + int8", ("distil", "two"), ("int8", "none")),
+    ]
+    found = plots.read_curves(cells, Layout(tmp_path))
+    assert found == {"torch cnn distil": [(5.0, 0.7)], "torch cnn reference": [(10.0, 0.8), (30.0, 0.9)]}
+    figure = plots.training(found)
+    assert figure is not None
+    assert [list(line.get_xdata()) for line in lines(figure)] == [[5.0], [10.0, 30.0]]
+    assert plots.training({}) is None
+
+
+def test_files_are_the_same_for_the_same_results_and_hold_their_text(tmp_path: Path) -> None:
+    hostile = ["a $x$ & <b>", "剪枝 \\frac{", *NAMES[2:]]
+    made = [table(*entries(hostile), task="a b"), table(*entries(), task="a-b"), table(task="empty")]
+    first, second = (plots.write_plots(made, [], Layout(tmp_path), tmp_path / name) for name in ("one", "two"))
+    kinds = ("front", "latency", "budget")
+    assert [path.name for path in first] == [
+        f"{task}-{kind}.{form}" for task in ("a-b", "a-b-2") for kind in kinds for form in ("pdf", "svg")
+    ]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert all(path.read_bytes().startswith(b"%PDF-") for path in first if path.suffix == ".pdf")
+    text = " ".join(ElementTree.parse(tmp_path / "one" / "a-b-latency.svg").getroot().itertext())
+    assert "torch cnn a $x$ & <b>" in text
+    assert "\ufffd\ufffd \\frac{" in text  # what the font lacks is marked
+    assert matplotlib.rcParams["svg.fonttype"] == "path"  # what others draw is left alone
