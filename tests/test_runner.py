@@ -453,6 +453,18 @@ def test_no_build_job_can_reach_a_test_row(tmp_path: Path, command: Command, sit
         assert not [name for name in one["files"] if "test" in Path(name).name]
 
 
+@pytest.mark.skipif(not sandbox.available(), reason="no namespaces here")
+def test_a_report_and_a_bundle_of_earlier_runs_are_hidden(tmp_path: Path, command: Command, site: Site, rows: Rows) -> None:
+    results, path = tmp_path / "results", site("linear", "hostile")
+    for recipes in (GOOD[:1], ['"looks-around"']):
+        file = suite(tmp_path / "suite.toml", recipes)
+        command("--suite", str(file), "--results", str(results), path=[path])
+        assert (results / "report" / "index.html").exists()  # which has test labels
+        (tmp_path / "results.zip").write_bytes(b"a bundle")
+    (found,) = (row["reason"] for row in rows(results) if row["recipe"] == "looks-around")
+    assert found == "looks-around: RuntimeError: it found 0"
+
+
 # What a run finds when it goes on in a folder. A finished run is taken back to the state of an earlier moment.
 
 
