@@ -5,25 +5,28 @@ Plots are drawn by Plotly (plotly.js, MIT licence), which lies beside the pages;
 
 from __future__ import annotations
 
-import csv
 import html
 import json
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import plotly  # type: ignore[import-untyped]  # it ships no types
 from markupsafe import Markup
 
+from benchmark.budget import DeviceTier
 from benchmark.folders import Layout
-from benchmark.leaderboard import Entry, Row, Table, is_control
+from benchmark.leaderboard import CONTROL, PROVENANCE, Difference, Entry, Row, Table, is_control
 from benchmark.measure import quality
 from benchmark.plan import Cell, stored_cells
+from benchmark.recommend import answer
+from benchmark.render import answers
 from benchmark.render.content import document
+from benchmark.render.curves import log_tail, read_curve
 from benchmark.render.latex import slug
 from benchmark.render.style import DASH, Grid, Style, bounded, named, number, score_decimals
 from benchmark.store import Store
@@ -32,15 +35,7 @@ from benchmark.suite import REFERENCE
 _HERE = Path(__file__).parent / "report"
 _ASSETS = ("style.css", "theme.js", "report.js")
 _FLIPS = 200  # rows shown
-_LOG_LINES = 30
-_COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-)  # Okabe and Ito 2008: told apart by the colour-blind
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008: for the colour-blind too
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 
@@ -75,7 +70,7 @@ def write_report(
         (folder / pages[_key(row)]).write_text(page, encoding="utf-8")
 
 
-def _key(row: Row) -> tuple[Any, ...]:
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("task", "fold", "backend", "architecture", "recipe", "runtime", "seed"))
 
 
@@ -84,34 +79,89 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a section, as the template takes it. ``links``: of each line of a table the page of its first cell."""
+    """A part of a section, as the template takes it, ``id`` being its own on the page. ``links``: of each line of a table the
+    page that its column ``key`` leads to, "" for none. ``values``: of each line and column the unrounded number that it is sorted
+    by; None where that is what it shows."""
 
     kind: str
     value: Any
-    id: int = 0
+    id: int
     links: Sequence[str] = ()
+    key: int = 0
+    values: Sequence[Sequence[float | None]] = ()
     label: str = ""
+
+
+def _mean(name: str) -> Callable[[Entry], float | None]:
+    return lambda entry: entry.mean(name)
+
+
+def _median(name: str) -> Callable[[Entry], float | None]:
+    return lambda entry: entry.median(name)
+
+
+def _apart(found: Difference | None) -> float | None:
+    return found.mean if found else None
+
+
+_UNROUNDED: Mapping[str, Callable[[Entry], float | None]] = {
+    "score": lambda entry: entry.score,
+    "− reference": lambda entry: _apart(entry.reference),
+    f"− {CONTROL}": lambda entry: _apart(entry.control),
+    "val": _mean("val_score"),
+    "flips %": _mean("flips"),
+    "bytes": _median("artifact_bytes"),
+    "size ÷": _median("size_ratio"),
+    "MACs": _median("macs"),
+    "device bytes": lambda entry: entry.device_bytes,
+    "RSS MB": _median("rss_bytes"),
+    "p50 µs": _median("latency_p50_us"),
+    "p90 µs": _median("latency_p90_us"),
+    "time ×": _median("latency_ratio"),
+}
+"""What the columns of the tables of methods are sorted by, by their headers without the arrow and what follows it."""
 
 
 def _sections(
     tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, Any], pages: Mapping[tuple[Any, ...], str]
 ) -> Iterator[dict[str, Any]]:
     style = Style(name=lambda text: " ".join(text.split()), text=str)  # the templates escape
-    fronts = {table.task: table for table in tables}
+    tiers = [DeviceTier(**tier) for tier in suite["tiers"]]
+    ship = answers.section(tables, rows, tiers, style).title
+    of_task = {table.task: table for table in tables}
+    entries = {_key(entry.rows[0]): entry for table in tables for entry in table.entries}
     count = 0
     for section in document(tables, rows, suite, style):
         parts = list[_Part]()
         for part in section.parts:
+            if isinstance(part, Grid) and part.refs and section.title in of_task:
+                for label, front in _fronts(of_task[section.title], pages):
+                    parts.append(_Part("plot", _json(front), count := count + 1, label=label))
             count += 1
-            if isinstance(part, Grid):
-                table = fronts.get(section.title)
-                if table and part.refs:
-                    for kind, front in _fronts(table, pages):
-                        parts.append(_Part("plot", _json(front), 1000 + count * 10 + len(parts), label=kind))
-                parts.append(_Part("grid", part, count, [pages[ref] for ref in part.refs]))
+            if isinstance(part, Grid) and part.refs:
+                values = [_unrounded(part.headers, entries[ref]) for ref in part.refs]
+                parts.append(_Part("grid", part, count, [pages[ref] for ref in part.refs], part.key, values))
+            elif isinstance(part, Grid):
+                links = _shipped(tables, rows, tiers, pages) if section.title == ship else []
+                parts.append(_Part("grid", part, count, links, 2))
             else:
-                parts.append(_Part("text" if isinstance(part, str) else "list", part))
+                parts.append(_Part("text" if isinstance(part, str) else "list", part, count))
         yield {"title": section.title, "parts": parts}
+
+
+def _unrounded(headers: Sequence[str], entry: Entry) -> list[float | None]:
+    names = [header.partition(" ↑")[0].partition(" ↓")[0] for header in headers]
+    return [_UNROUNDED[name](entry) if name in _UNROUNDED else None for name in names]
+
+
+def _shipped(
+    tables: Sequence[Table], rows: Sequence[Row], tiers: Sequence[DeviceTier], pages: Mapping[tuple[Any, ...], str]
+) -> list[str]:
+    """For each task and device the page of the file to ship, "" where nothing fits."""
+    bests = [
+        answer(table.task, [row for row in rows if row["task"] == table.task], tier).best for table in tables for tier in tiers
+    ]
+    return [pages[_key(best.to_ship)] if best else "" for best in bests]
 
 
 def _json(value: Any) -> Markup:
@@ -129,9 +179,11 @@ def _fronts(table: Table, pages: Mapping[tuple[Any, ...], str]) -> Iterator[tupl
 
 def _front(table: Table, column: str, title: str, pages: Mapping[tuple[Any, ...], str]) -> dict[str, Any]:
     known = [entry for entry in table.entries if entry.score is not None and entry.median(column)]
-    digits, traces = score_decimals(table.scores()), list[dict[str, Any]]()
-    for i, backend in enumerate(sorted({entry.rows[0]["backend"] for entry in known})):
+    runtimes = len({entry.rows[0]["runtime"] for entry in known}) > 1
+    digits, traces = score_decimals(table.scores()), list(_lines(known, column, runtimes))  # lines lie below points
+    for i, backend in enumerate(_backends(known)):
         mine = [entry for entry in known if entry.rows[0]["backend"] == backend]
+        colour = _COLOURS[i % len(_COLOURS)]
         trace: dict[str, Any] = {
             "type": "scatter",
             "mode": "markers",
@@ -142,22 +194,20 @@ def _front(table: Table, column: str, title: str, pages: Mapping[tuple[Any, ...]
             "marker": {
                 "size": 10,
                 "symbol": [_symbol(i, entry) for entry in mine],
-                "color": _COLOURS[i % len(_COLOURS)],
-                "line": {"width": 2},
+                "color": colour,
+                "line": {"width": 2, "color": colour},
             },
-            "text": [_hover(entry, digits) for entry in mine],
+            "text": [_hover(entry, digits, runtimes) for entry in mine],
             "hovertemplate": "%{text}<extra></extra>",
             "customdata": [pages[_key(entry.rows[0])] for entry in mine],
         }
         traces.append(trace)
-    for name, dash, members in _lines(known, column):
-        ordered = sorted(members, key=lambda one: one.median(column) or 0.0)
-        if len(ordered) > 1:
-            points = {"x": [entry.median(column) for entry in ordered], "y": [entry.score for entry in ordered]}
-            line = {"dash": dash, "color": "#888"}
-            traces.append({"type": "scatter", "mode": "lines", "name": name, "line": line, "hoverinfo": "skip", **points})
     axes = {"xaxis": {"type": "log", "title": {"text": title}}, "yaxis": {"title": {"text": f"{table.metric} ↑"}}}
     return {"data": traces, "layout": axes}
+
+
+def _backends(entries: Sequence[Entry]) -> list[str]:
+    return sorted({entry.rows[0]["backend"] for entry in entries})
 
 
 def _symbol(place: int, entry: Entry) -> str:
@@ -165,15 +215,27 @@ def _symbol(place: int, entry: Entry) -> str:
     return _SYMBOLS[place % len(_SYMBOLS)] + ("" if entry.rows[0]["recipe"] == REFERENCE else "-open")
 
 
-def _lines(known: Sequence[Entry], column: str) -> Iterator[tuple[str, str, list[Entry]]]:
-    """What is joined: the front that is chosen from, and each network with what is trained smaller from scratch."""
+def _lines(known: Sequence[Entry], column: str, runtimes: bool) -> Iterator[dict[str, Any]]:
+    """What is joined: the front that is chosen from, as a step for what a limit of bytes buys, and each network with what is
+    trained smaller from scratch."""
     if column == "artifact_bytes":
-        yield "on the front by validation", "dot", [entry for entry in known if "bytes" in entry.fronts]
+        members = [entry for entry in known if "bytes" in entry.fronts]
+        yield from _line("on the front by validation", {"shape": "hv", "dash": "dot", "color": "#888"}, members, column)
     controlled = {_network(entry) for entry in known if is_control(entry.rows[0]["recipe"])}
     for network in sorted(controlled):
         mine = [entry for entry in known if _network(entry) == network]
         joined = [one for one in mine if one.rows[0]["recipe"] == REFERENCE or is_control(one.rows[0]["recipe"])]
-        yield html.escape(f"{' '.join(network[:2])}, narrower"), "dash", joined
+        colour = _COLOURS[_backends(known).index(network[0]) % len(_COLOURS)]
+        where = f" on {network[2]}" if runtimes else ""
+        line = {"dash": "dash", "color": colour}
+        yield from _line(html.escape(f"{' '.join(filter(None, network[:2]))}{where}, narrower"), line, joined, column)
+
+
+def _line(name: str, line: Mapping[str, str], members: Sequence[Entry], column: str) -> Iterator[dict[str, Any]]:
+    ordered = sorted(members, key=lambda one: one.median(column) or 0.0)
+    if len(ordered) > 1:
+        points = {"x": [entry.median(column) for entry in ordered], "y": [entry.score for entry in ordered]}
+        yield {"type": "scatter", "mode": "lines", "name": name, "line": line, "hoverinfo": "skip", "legendrank": 2000, **points}
 
 
 def _network(entry: Entry) -> tuple[str, str, str]:
@@ -189,13 +251,13 @@ def _errors(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def _hover(entry: Entry, digits: int) -> str:
+def _hover(entry: Entry, digits: int, runtimes: bool) -> str:
     interval = entry.interval
     score = bounded(entry.score, interval.low if interval else None, interval.high if interval else None, digits)
     p90 = number(entry.median("latency_p90_us"), ".1f")
     costs = f"{number(entry.median('artifact_bytes'), ',.0f')} bytes, p90 {p90} µs"
     return "<br>".join(
-        map(html.escape, (named(entry.rows[0], runtime=False), f"score {score}, rank {entry.rank or DASH}", costs))
+        map(html.escape, (named(entry.rows[0], runtime=runtimes), f"score {score}, rank {entry.rank or DASH}", costs))
     )
 
 
@@ -205,9 +267,10 @@ def _in_list(row: Row, page: str) -> dict[str, Any]:
     }
     return shown | {
         "page": page,
-        "score": number(row["score"], ".4f"),
-        "bytes": number(row["artifact_bytes"], ",.0f"),
-        "p90": number(row["latency_p90_us"], ".1f"),
+        "numbers": [
+            (row[name], number(row[name], form))
+            for name, form in (("score", ".4f"), ("artifact_bytes", ",.0f"), ("latency_p90_us", ".1f"))
+        ],
     }
 
 
@@ -215,59 +278,63 @@ def _in_list(row: Row, page: str) -> dict[str, Any]:
 
 
 def _cell(cell: Cell, row: Row, store: Store, layout: Layout) -> dict[str, Any]:
-    results = store.results(dict.fromkeys((*(id_ for _, id_ in cell.chain), cell.evaluate))) if not cell.skipped else {}
-    steps = [
-        {"label": one.label, "outcome": one.outcome, "seconds": f"{one.seconds:.1f}", "reason": one.reason}
-        for one in results.values()
-    ]
+    named_steps = _steps(cell)
+    results = store.results(dict.fromkeys(id_ for _, id_ in named_steps))
+    ended = [(name, results[id_]) for name, id_ in named_steps if id_ in results]
+    curves = {one.id: (name, points) for name, one in ended if (points := read_curve(layout.step(one.id) / "curve.csv"))}
+    built = {cell.prepare, cell.evaluate, *(id_ for _, id_ in (*cell.teachers, *cell.chain))}
+    heard = [(name, one) for name, one in ended if one.id in built or one.outcome != "ok"]
+    logs = {one.id: (name, text) for name, one in heard if (text := log_tail(layout.step(one.id) / "log.txt"))}
     return {
-        "steps": steps,
+        "steps": [
+            {"name": name, "outcome": one.outcome, "seconds": f"{one.seconds:.1f}", "reason": one.reason} for name, one in ended
+        ],
         "files": list(_files(row, layout)),
-        "curve": _curve({one.label: layout.step(id_) / "curve.csv" for id_, one in results.items()}),
+        "curve": _curve(list(curves.values())),
+        "bests": [f"{name}: best {max(y for _, y in points):.4f} of {len(points)}" for name, points in curves.values()],
         "groups": list(_groups(row)),
         "flips": _flips(cell, row, store),
         "limits": [
             {"name": name, "mechanism": one["mechanism"], "limit": _amount(one["limit"]), "observed": _amount(one["observed"])}
             for name, one in (row["limits"] or {}).items()
         ],
-        "logs": [log for id_, one in results.items() if (log := _log(one.label, layout.step(id_) / "log.txt"))],
-        "columns": [(name, _value(value)) for name, value in row.items() if value is not None],
+        "logs": list(logs.values()),
+        "known": list(_known(row)),
     }
 
 
+def _steps(cell: Cell) -> list[tuple[str, str]]:
+    """(name, id) of the steps that the cell's outcome is made of, in their order."""
+    steps = [("prepare", cell.prepare), *cell.teachers, *cell.chain, ("inspect", cell.inspect), ("evaluate", cell.evaluate)]
+    steps += [*(("latency", id_) for id_ in cell.latency), ("memory", cell.memory)]
+    return [(name, id_) for name, id_ in steps if id_]
+
+
 def _files(row: Row, layout: Layout) -> Iterator[dict[str, Any]]:
-    folder = layout.artifact(row["artifact"] or "-")
+    if not row["artifact"]:
+        return
+    folder = layout.artifact(row["artifact"])
     for path in sorted(one for one in folder.rglob("*") if one.is_file()):
         name = path.relative_to(folder).as_posix()
-        yield {"name": name, "href": f"../../artifacts/{folder.name}/{name}", "bytes": f"{path.stat().st_size:,}"}
+        yield {"name": name, "href": quote(f"../../artifacts/{folder.name}/{name}"), "bytes": f"{path.stat().st_size:,}"}
 
 
-def _curve(paths: Mapping[str, Path]) -> Markup | None:
+def _curve(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> Markup | None:
     traces = []
-    for label, path in paths.items():
-        if path.exists():
-            with path.open(encoding="utf-8", newline="") as file:
-                points = [
-                    (float(one["step"]), float(one["score"]))
-                    for one in csv.DictReader(file)
-                    if one.get("score") not in (None, "", "nan")
-                ]
-            if points:
-                x, y = zip(*points, strict=True)
-                traces.append({"type": "scatter", "mode": "lines+markers", "name": html.escape(label), "x": x, "y": y})
+    for i, (name, points) in enumerate(curves):
+        look = {"line": {"color": _COLOURS[i % len(_COLOURS)]}, "marker": {"symbol": _SYMBOLS[i % len(_SYMBOLS)]}}
+        x, y = zip(*points, strict=True)
+        traces.append({"type": "scatter", "mode": "lines+markers", "name": html.escape(name), "x": x, "y": y, **look})
     axes = {"xaxis": {"title": {"text": "updates"}}, "yaxis": {"title": {"text": "validation score ↑"}}}
-    return _json({"data": traces, "layout": axes}) if traces else None
+    return _json({"data": traces, "layout": {**axes, "showlegend": True}}) if traces else None
 
 
 def _groups(row: Row) -> Iterator[dict[str, Any]]:
     for column, found in (row["groups"] or {}).items():
         for name, group in found["groups"].items():
-            yield {
-                "column": column,
-                "name": name,
-                "n": group["n"],
-                "score": bounded(group["score"], group["low"], group["high"], 3),
-            }
+            score = bounded(group["score"], group["low"], group["high"], 3)
+            yield {"column": column, "name": name, "n": f"{group['n']:,}", "score": score}
+        yield {"column": column, "name": "largest gap", "n": "", "score": number(found["gap"], ".3f")}
 
 
 def _flips(cell: Cell, row: Row, store: Store) -> dict[str, Any] | None:
@@ -280,25 +347,35 @@ def _flips(cell: Cell, row: Row, store: Store) -> dict[str, Any] | None:
     return {"count": len(other), "rows": len(y), "shown": shown} if other else None
 
 
-def _log(label: str, path: Path) -> dict[str, str] | None:
-    if not path.exists():
-        return None
-    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", path.read_text(encoding="utf-8", errors="replace"))  # colours of terminals
-    lines = text.splitlines()[-_LOG_LINES:]
-    return {"label": label, "text": "\n".join(lines)} if lines else None
+_APART = ("groups", "limits")  # they have tables of their own
+_ORIGIN = (*PROVENANCE, "host_class", "cpu_flags", "artifact", "git_commit")
+
+
+def _known(row: Row) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The columns of a row that have a value, with what mappings hold a line each: a title and (name, value) of each."""
+    rest = [name for name in row if name not in (*_APART, *_ORIGIN, "metrics", "claims")]
+    parts = {
+        "Metrics on the test rows": row["metrics"] or {},
+        "Claims of the passes": row["claims"] or {},
+        "Columns of rows.csv": {name: row[name] for name in rest},
+        "Provenance": {name: row[name] for name in _ORIGIN},
+    }
+    for title, values in parts.items():
+        if lines := [line for name, value in values.items() for line in _flat(name, value)]:
+            yield title, lines
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _flat(f"{name}: {key}", one)
+    elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+        yield name, ", ".join(value)
+    elif value not in (None, ""):
+        yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _amount(value: Any) -> str:
-    return (
-        DASH
-        if value is None
-        else f"{value:,.6g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, int | float):
+        return number(value, ",.6g" if isinstance(value, float) else ",")
+    return DASH if value is None else str(value)

@@ -6,8 +6,6 @@ nothing alone. Equal results give equal files.
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +17,7 @@ from matplotlib.figure import Figure
 from benchmark.folders import Layout
 from benchmark.leaderboard import Entry, Table, is_control
 from benchmark.plan import Cell
+from benchmark.render.curves import read_curve
 from benchmark.render.latex import slug, unique
 from benchmark.render.style import named
 from benchmark.suite import REFERENCE
@@ -67,13 +66,8 @@ def read_curves(cells: Sequence[Cell], layout: Layout) -> dict[str, list[tuple[f
     first = min(((cell.fold, cell.seed) for cell in cells), default=None)
     chains = [(cell, name, id_) for cell in cells if (cell.fold, cell.seed) == first for name, id_ in cell.chain]
     for cell, name, id_ in {id_: (cell, name, id_) for cell, name, id_ in reversed(chains)}.values():
-        path = layout.step(id_) / "curve.csv"
-        if not path.exists():
-            continue
-        with path.open(encoding="utf-8", newline="") as file:
-            scores = [(float(one["step"]), float(one["score"])) for one in csv.DictReader(file) if one.get("score")]
         label = f"{cell.backend} {cell.architecture} {REFERENCE if name == 'train' else cell.recipe}"
-        if points := [point for point in scores if math.isfinite(point[1])]:
+        if points := read_curve(layout.step(id_) / "curve.csv"):
             found[label] = points
     return dict(sorted(found.items()))
 
