@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import benchmark
 from benchmark import data_command
 from benchmark.errors import USER_MISTAKE, UserError
-from benchmark.registry import Registry, discover
+from benchmark.registry import Registry, close, discover, nearest
 from benchmark.specs import TaskSpec
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     damaged (``data verify``), results could not be verified (``verify``), or a cell failed or a plugin is broken (``--strict``),
     2 the user's mistake, 130 interrupted."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    _refuse_unknown(parser, given)
+    try:
+        options = parser.parse_args(given)
+    except argparse.ArgumentError as error:
+        parser.error(_with_nearest(str(error), parser))
     if not (options.list or options.suite or options.command):
         parser.error("say --suite, --list, recommend, export, leaderboard, explain, compare, data, verify or bundle")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -82,7 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmark", description="Benchmarks of small models under fixed hardware budgets.", allow_abbrev=False
+        prog="python -m benchmark",
+        description="Benchmarks of small models under fixed hardware budgets.",
+        allow_abbrev=False,
+        exit_on_error=False,
     )
     parser.add_argument("--version", action="version", version=f"pocketbench {benchmark.__version__}")
     what = parser.add_mutually_exclusive_group()
@@ -123,6 +132,27 @@ def _parser() -> argparse.ArgumentParser:
     for command in commands.choices.values():
         _add_plugin(command, default=argparse.SUPPRESS)  # what stands before the command is kept
     return parser
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Ends with a line that names an option that no command has: argparse would blame what follows it."""
+    known = {name for one in (parser, *_commands(parser).values()) for name in one._option_string_actions}
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if argument == "--":
+            return
+        if name.startswith("--") and name not in known:
+            parser.error(f"unknown option {name}{close(name, known)}")
+
+
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return next(dict(one.choices) for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+
+
+def _with_nearest(message: str, parser: argparse.ArgumentParser) -> str:
+    """argparse's message, for an unknown command with the one that may be meant instead of all."""
+    found = re.search(r"^argument COMMAND: invalid choice: '(.*)' \(choose", message)
+    return f"unknown command {found[1]!r}{nearest(found[1], _commands(parser))}" if found else message
 
 
 def _add_plugin(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -202,15 +232,19 @@ def _run(options: argparse.Namespace, registry: Registry) -> int:
             require_enforced=options.require_enforced,
         )
     failed = _finish(ended, layout.root)
+    if mistakes := {f"task {cell.task}: {reason}" for cell, reason in ended.unprepared() if cell.task in suite.own}:
+        raise UserError(f"suite {suite.name}: {'; '.join(sorted(mistakes))}")  # what the suite says of a file is not so
     return 1 if options.strict and (failed or registry.broken) else 0
 
 
 def _finish(ended: Ended, folder: Path) -> bool:
-    """Prints the tables and what the run came to; returns whether a cell failed."""
+    """Prints the tables, where there is something in them, and what the run came to; returns whether a cell failed."""
     from benchmark.render.child import render
 
-    print(render(folder).read_text(encoding="utf-8"))
+    tables = render(folder)
     counts = Counter(outcome for _, outcome, _ in ended.cells)
+    if len(ended.unprepared()) < len(ended.cells):
+        print(tables.read_text(encoding="utf-8"))
     if not counts["ok"]:  # whatever the reason is, it has scrolled away
         for (outcome, reason), count in Counter((outcome, reason) for _, outcome, reason in ended.cells).most_common(3):
             print(f"no cell is ok: {outcome} ({reason}), {count} of {len(ended.cells)}")
@@ -251,28 +285,29 @@ def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, se
 def _recommend(options: argparse.Namespace) -> int:
     from benchmark.render.answers import report
 
-    print(report(_answer(options), options.results))
+    answer, baselines = _answer(options)
+    print(report(answer, options.results, baselines))
     return 0
 
 
 def _export(options: argparse.Namespace) -> int:
-    from benchmark.export import export
+    from benchmark.export import export, new_folder
     from benchmark.render.answers import report
 
-    answer = _answer(options)
-    export(answer, options.results, options.output)
-    print(report(answer, options.results).partition("\n  smaller")[0])
+    new_folder(options.output)  # before anything is rendered
+    answer, baselines = _answer(options)
+    export(answer, options.results, options.output, baselines)
+    print(report(answer, options.results, baselines).partition("\n  smaller")[0])
     print(f"exported to {options.output}/: MODEL_CARD.md says what it is, python {options.output}/infer.py runs it")
     return 0
 
 
-def _answer(options: argparse.Namespace) -> Answer:
-    """The method that suits what was asked for."""
+def _answer(options: argparse.Namespace) -> tuple[Answer, dict[str, float]]:
+    """The method that suits what was asked for, and the test scores of the task's baselines."""
     import json
 
     from benchmark.budget import DeviceTier, parse_bytes, parse_seconds
     from benchmark.recommend import answer
-    from benchmark.registry import nearest
     from benchmark.render.child import render
 
     tier = DeviceTier(
@@ -288,7 +323,8 @@ def _answer(options: argparse.Namespace) -> Answer:
     if not mine:
         other = nearest(options.task, {row["task"] for row in rows}) + "; another folder: --results DIR"
         raise UserError(f"results folder {options.results}: no rows of task {options.task!r}{other}")
-    return answer(options.task, mine, tier)
+    tables = json.loads((options.results / "leaderboard.json").read_text(encoding="utf-8"))["tasks"]
+    return answer(options.task, mine, tier), next(table["baselines"] for table in tables if table["task"] == options.task)
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
@@ -350,8 +386,9 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
     whole, _, finished = _planned(suite, registry, layout)
     cells = [cell for cell in whole.cells if options.cell in cell.label]
     if not cells:
-        hint = "--dry-run prints them all, --suite takes another"
-        raise UserError(f"no cell of suite {suite.name} has {options.cell!r} in its name; {hint}")
+        words = {word for cell in whole.cells for word in re.split(r" · |: | ", cell.label)}
+        hint = f"{close(options.cell, words)}; --dry-run prints them all, --suite takes another"
+        raise UserError(f"no cell of suite {suite.name} has {options.cell!r} in its name{hint}")
     store = open_store(layout.store) if layout.store.exists() else None
     try:
         for cell in cells:
@@ -365,7 +402,7 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
 def _dry_run(suite: Suite, registry: Registry, layout: Layout, options: argparse.Namespace) -> int:
     from benchmark import runner
     from benchmark.forecast import forecast
-    from benchmark.plan import judge
+    from benchmark.plan import MEASURED, blocked, judge, worth_measuring
 
     whole, known, finished = _planned(suite, registry, layout)
     finished = {} if options.fresh else finished
@@ -376,15 +413,18 @@ def _dry_run(suite: Suite, registry: Registry, layout: Layout, options: argparse
             verdict = f"skip: {cell.skipped}"
         elif (cell.task, cell.fold) not in known:
             verdict = "run: its data is not prepared yet, so its steps' ids are unknown"
-        elif (ended := judge(cell, finished))[0] == "skipped":
-            verdict = f"reuse: skipped ({ended[1]})"
+        elif (ended := judge(cell, finished))[0] not in (None, "ok"):
+            verdict = f"reuse: {ended[0]} ({ended[1]})"
         elif missing:
             verdict = f"run: {len(missing)} of {len(steps)} steps are not finished"
         else:
             verdict = f"reuse: all {len(steps)} steps are finished"
         print(f"{cell.label}: {verdict}")
     print(f"{len(whole.cells)} cells, {len(whole.steps)} different steps")
-    to_run = [step for id_, step in whole.steps.items() if id_ not in finished]
+    worth = worth_measuring(whole, finished)
+    open_steps = {id_: step for id_, step in whole.steps.items() if step.kind not in MEASURED or id_ in worth}
+    without = blocked(open_steps, finished)
+    to_run = [step for id_, step in open_steps.items() if id_ not in finished and id_ not in without]
     print(forecast(to_run, runner.recorded(layout), runner.jobs_at_once(suite, options.jobs)))
     return 0
 

@@ -198,7 +198,8 @@ def _open(root: Path) -> Store:
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """A folder as it was read. Skipped cells are left out: they do not exist."""
+    """A folder as it was read, without the cells that a plan skips. What is skipped only when it runs is among them: the other
+    folder may have it."""
 
     root: Path
     suite: str
@@ -228,7 +229,7 @@ class _Side:
         return Side(
             root=self.root,
             suite=self.suite,
-            cells=sum(map(len, self.cells.values())),
+            cells=sum(self.ended(cell)[0] != "skipped" for places in self.cells.values() for cell in places.values()),
             finished_utc=max((one.finished_utc for one in results), default=""),
             versions=tuple(sorted({one.facts["versions"]["pocketbench"] for one in results if "versions" in one.facts})),
             machines=tuple(f"{self.machine(host).get('cpu_model', 'unknown CPU')} ({host})" for host in hosts),
@@ -325,6 +326,8 @@ def _ended(method: Method, a: _Side, b: _Side) -> Iterator[Ended]:
     if method not in a.cells or method not in b.cells:
         side = a if method in a.cells else b
         for (outcome, reason), count in Counter(side.ended(cell) for cell in side.cells[method].values()).items():
+            if outcome == "skipped":  # it does not exist in either
+                continue
             yield Ended(method, *((outcome, "") if side is a else ("", outcome)), reason if outcome != "ok" else "", count)
         return
     ways: dict[tuple[str, str], list[str]] = defaultdict(list)

@@ -18,6 +18,9 @@ def explain(cell: Cell, plan: Plan, finished: Iterable[str], store: Store | None
         yield f"  skipped: {cell.skipped}"
         return
     done = set(finished)
+    if done.issuperset(cell.steps()):
+        yield f"  reuse all its {len(cell.steps())} steps"
+        return
     for id_ in cell.steps():
         step = plan.steps[id_]
         before = store.latest(step.kind, step.label) if store else None

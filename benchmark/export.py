@@ -50,8 +50,9 @@ if len(sys.argv) == 1 and not np.allclose(outputs, golden["outputs"], rtol=1e-4,
 _PROBABILITIES = {"logits": "np.exp(outputs - outputs.max(axis=1, keepdims=True))", "probabilities": "outputs"}
 
 
-def export(answer: Answer, root: Path, output: Path) -> None:
-    """Writes the new folder ``output`` for the answer's best method of the results folder ``root``.
+def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, float]) -> None:
+    """Writes the new folder ``output`` for the answer's best method of the results folder ``root``. ``baselines``: test scores of
+    the task's baselines.
 
     - the files of the artifact, unchanged; only ONNX, which numpy and onnxruntime run alone.
     - ``preprocessing.json``: ``classes``, ``input_shape``, what the outputs are, and the task's constants.
@@ -60,11 +61,10 @@ def export(answer: Answer, root: Path, output: Path) -> None:
 
     Raises UserError, one line, where nothing was chosen, something of it is missing or damaged, or the folder cannot be written.
     """
+    new_folder(output)
     if answer.best is None:
         raise UserError(f"results folder {root}: nothing of task {answer.task} fits: nothing to export")
     row = answer.best.to_ship
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output}: it is there already: name a new folder")
     store = open_store(root / "store.sqlite")
     part = output.with_name(f"{output.name}.part")
     try:
@@ -98,7 +98,7 @@ def export(answer: Answer, root: Path, output: Path) -> None:
         script = _INFER.format(shape=shape, model=models[0], probabilities=_PROBABILITIES[cell.output])
         (part / "infer.py").write_text(script, encoding="utf-8")
         _write(part / "monitor.json", monitor(data.load_split(prepared / data.FIT, "train"), outputs, cell, facts["classes"]))
-        card = model_card(answer, row, store.meta("suite"), facts)
+        card = model_card(answer, row, store.meta("suite"), facts, baselines)
         (part / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         if output.exists():
             output.rmdir()
@@ -108,6 +108,12 @@ def export(answer: Answer, root: Path, output: Path) -> None:
     finally:
         store.close()
         shutil.rmtree(part, ignore_errors=True)
+
+
+def new_folder(output: Path) -> None:
+    """Raises UserError where something is in the way of a new folder."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output}: it is there already: name a new folder")
 
 
 def _cell(store: Store, row: Mapping[str, Any]) -> Cell:

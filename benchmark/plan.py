@@ -745,6 +745,28 @@ def ended_well(id_: str, results: Mapping[str, StepResult]) -> bool:
     return id_ in results and results[id_].outcome == "ok"
 
 
+def worth_measuring(plan: Plan, results: Mapping[str, StepResult]) -> dict[str, Step]:
+    """Latency and memory of the cells that nothing has decided yet."""
+    open_cells = [cell for cell in plan.cells if judge(cell, results)[0] in (None, "ok")]
+    wanted = {id_ for cell in open_cells for id_ in (*cell.latency, cell.memory, cell.floor_memory)}
+    return {id_: step for id_, step in plan.steps.items() if id_ in wanted}
+
+
+def blocked(steps: Mapping[str, Step], results: Mapping[str, StepResult]) -> set[str]:
+    """The ids of the steps without a result that cannot run, since one that they need, or that one needs, did not end well."""
+    known: dict[str, bool] = {}
+
+    def is_blocked(id_: str) -> bool:
+        if id_ in results:
+            return results[id_].outcome != "ok"
+        if id_ not in known:
+            step = steps.get(id_)
+            known[id_] = step is not None and any(map(is_blocked, [*step.inputs.values(), *([step.rides] if step.rides else [])]))
+        return known[id_]
+
+    return {id_ for id_ in steps if id_ not in results and is_blocked(id_)}
+
+
 def _first_not_ok(steps: Iterable[tuple[str, str]], results: Mapping[str, StepResult]) -> tuple[Outcome | None, str] | None:
     for name, id_ in steps:
         if id_ not in results:

@@ -124,10 +124,13 @@ class Registry:
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or the list of what there is."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(known)}" if known else "; there is none"
+    return close(name, known) or (f"; known: {', '.join(known)}" if known else "; there is none")
+
+
+def close(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?``, or nothing."""
+    found = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def discover(files: Sequence[Path] = ()) -> Registry:

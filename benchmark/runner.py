@@ -34,7 +34,19 @@ from benchmark.data import Prepared
 from benchmark.errors import UserError, described, of_the_disk, one_line
 from benchmark.folders import Layout
 from benchmark.limits import observe, sandbox
-from benchmark.plan import MEASURED, Cell, Machine, Plan, Step, build_digest, judge, measure_digest, plan, plan_preparation
+from benchmark.plan import (
+    MEASURED,
+    Cell,
+    Machine,
+    Step,
+    blocked,
+    build_digest,
+    judge,
+    measure_digest,
+    plan,
+    plan_preparation,
+    worth_measuring,
+)
 from benchmark.registry import Registry
 from benchmark.specs import TaskSpec
 from benchmark.step_report import FILE, StepReport, read_report
@@ -82,6 +94,15 @@ class Ended:
 
     cells: Sequence[tuple[Cell, Outcome, str]]
     steps_run: int
+
+    def unprepared(self) -> list[tuple[Cell, str]]:
+        """The cells without data, and why there is none."""
+        head = "prepare: "
+        return [
+            (cell, reason.removeprefix(head))
+            for cell, outcome, reason in self.cells
+            if outcome not in ("ok", "skipped") and reason.startswith(head)
+        ]
 
 
 def run(
@@ -249,7 +270,7 @@ class _Runner:
         self.store.replace_grid(_describe(self.suite, registry), (dataclasses.asdict(cell) for cell in whole.cells))
         self._keep_suite()
         self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
-        worth = self._worth_measuring(whole)
+        worth = worth_measuring(whole, self.results)
         # What a process holds does not depend on its neighbours; how long it takes does.
         self._stage("memory", {id_: step for id_, step in worth.items() if step.kind == "memory"}, self.jobs)
         others = self.cores[: -self.suite.build.cores]
@@ -266,12 +287,6 @@ class _Runner:
         part.write_text(dump(self.suite), encoding="utf-8")
         part.rename(part.with_suffix(".toml"))
 
-    def _worth_measuring(self, whole: Plan) -> dict[str, Step]:
-        """Latency and memory of the cells that nothing has decided yet."""
-        open_cells = [cell for cell in whole.cells if judge(cell, self.results)[0] in (None, "ok")]
-        wanted = {id_ for cell in open_cells for id_ in (*cell.latency, cell.memory, cell.floor_memory)}
-        return {id_: step for id_, step in whole.steps.items() if id_ in wanted}
-
     # One stage
 
     def _stage(self, name: str, steps: Mapping[str, Step], jobs: int) -> None:
@@ -283,7 +298,8 @@ class _Runner:
             self.reused = _reusable(self.layout, self.store, unknown, self.reused, self.require_enforced)
             self.results |= self.reused
         waiting = {id_: step for id_, step in steps.items() if id_ not in self.results}
-        self.progress.stage(name, len(waiting), len(steps) - len(waiting))
+        without = blocked(waiting, self.results)
+        self.progress.stage(name, len(waiting) - len(without), len(steps) - len(waiting))
         cores, size = self.cores, self.suite.build.cores
         # The last cores first: interrupts and the host itself tend to sit on the first.
         free = [cores[len(cores) - (i + 1) * size : len(cores) - i * size] for i in range(jobs)]

@@ -387,7 +387,7 @@ def test_a_live_bar_on_a_terminal_and_plain_lines_in_a_pipe(command: Command, si
     assert "\r" not in run.stdout
     progress = run.stdout.partition("# PocketBench")[0].splitlines()
     assert progress[0] == "prepare: 0 steps to run, 1 finished earlier"
-    # The pass, and what waits for it: its export, and that artifact's inspection and evaluation.
+    # The pass, and what waits for it (its export, and that artifact's inspection and evaluation): who knows that it fails again?
     assert re.fullmatch(r"build: 4 steps to run, \d+ finished earlier", progress[1])
     label = "german-credit · fold 0 · linear ridge · seed 0 · raises: raises"
     assert re.fullmatch(re.escape(f"[1/4] {label} failed ({reason}) ") + r"\d+\.\d s", progress[2])
@@ -402,3 +402,49 @@ def test_a_live_bar_on_a_terminal_and_plain_lines_in_a_pipe(command: Command, si
     dry = command("--suite", "s.toml", "--dry-run", path=[path]).stdout.splitlines()
     assert re.fullmatch(r"german-credit · .* · reference · .*: reuse: all \d+ steps are finished", dry[0])
     assert re.fullmatch(r"german-credit · .* · raises · .*: run: \d+ of \d+ steps are not finished", dry[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--tsk", "mnist-10k", "recommend"), "unknown option --tsk; did you mean '--task'?"),
+        (("verify", "--sweet=edge", "x"), "unknown option --sweet; did you mean '--seeds'?"),
+        (("--nothing-like-it",), "unknown option --nothing-like-it"),
+        (("recomend", "--task", "mnist-10k"), "unknown command 'recomend'; did you mean 'recommend'?"),
+        (("--suite",), "argument --suite: expected one argument"),
+    ],
+)
+def test_a_mistyped_option_or_command_is_named(command: Command, arguments: tuple[str, ...], expected: str) -> None:
+    run = command(*arguments)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.splitlines()[-1] == f"python -m benchmark: error: {expected}"
+
+
+NOT_FOR_ME = """
+from benchmark import CompressorSpec, NotApplicable, hookimpl
+
+
+@hookimpl
+def benchmark_compressors():
+    return [CompressorSpec(name="not-for-me", target="picky:Picky", summary="Refuses.", stage="model", backend="linear")]
+
+
+class Picky:
+    def compress(self, context):
+        raise NotApplicable("too plain")
+"""
+
+
+def test_steps_that_no_run_would_run_are_not_counted(command: Command, site: Site, tmp_path: Path) -> None:
+    """A pass that says when it runs that it does not apply leaves an export, an inspection and more undone for ever."""
+    more = '[measure]\nprocesses = 1\nrounds = 1\ncalls = 10\n[[recipe]]\npasses = ["not-for-me"]\n'
+    (tmp_path / "s.toml").write_text(SUITE + more, encoding="utf-8")
+    (tmp_path / "picky.py").write_text(NOT_FOR_ME, encoding="utf-8")
+    path, arguments = site("linear"), ("--suite", "s.toml", "--plugin", "picky.py")
+    run = command(*arguments, path=[path])
+    assert "2 cells: 1 ok, 1 skipped" in run.stdout
+    again = command(*arguments, path=[path]).stdout
+    assert re.search(r"^build: 0 steps to run, \d+ finished earlier$", again, re.MULTILINE)
+    dry = command(*arguments, "--dry-run", path=[path]).stdout.splitlines()
+    assert dry[-1] == "expected time: nothing is to be run"
+    assert ": reuse: skipped (" in dry[1]

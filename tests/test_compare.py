@@ -101,6 +101,28 @@ def test_scores_that_fell_are_named_beyond_noise(ran: Path, other: Path) -> None
     assert changed.unexplained  # nothing that the step depends on is another
 
 
+def test_what_was_skipped_when_it_ran_is_no_cell(ran: Path, other: Path) -> None:
+    def change(connection: sqlite3.Connection) -> None:
+        gone = step(connection, "evaluate", "sklearn forest · seed 0 · distil")
+        connection.execute("UPDATE steps SET outcome = 'skipped', reason = 'not this one' WHERE id = ?", (gone,))
+        cells = connection.execute("SELECT position, cell FROM cells").fetchall()
+        (place,) = (position for position, text in cells if '"forest"' in text and '"reference"' in text)
+        connection.execute("DELETE FROM cells WHERE position = ?", (place,))
+
+    before = compare(ran, other)
+    edit(other, change)
+    found = compare(ran, other)
+    assert (before.b.cells, found.b.cells) == (6, 4)
+    assert {(one.a, one.b) for one in found.tasks[0].ended} == {("ok", "skipped"), ("ok", "")}
+
+    edit(other, lambda connection: connection.execute("DELETE FROM cells WHERE cell LIKE '%\"logistic\"%'"))
+    backwards = compare(other, ran)  # what A lacks is new, but not what is skipped there
+    assert {(one.method.architecture, one.a, one.b) for one in backwards.tasks[0].ended if one.method.recipe == "distil"} == {
+        ("forest", "skipped", "ok"),
+        ("logistic", "", "ok"),
+    }
+
+
 def test_sizes_and_outcomes_that_changed_are_named(ran: Path, other: Path) -> None:
     def change(connection: sqlite3.Connection) -> None:
         id_ = step(connection, "inspect", "sklearn tree · seed 0 · reference")

@@ -130,6 +130,27 @@ def test_no_pass_sees_the_file_or_official_data(command: Command, site: Site, tm
     assert "2 cells: 1 failed, 1 ok" in run.stdout
 
 
+def test_what_a_suite_says_wrongly_of_a_file_is_a_mistake(command: Command, site: Site, tmp_path: Path) -> None:
+    """It is found out in a job, as rows say; but the user's mistake ends a run with its line, and with no empty tables."""
+    text = SUITE.replace('[[recipe]]\npasses = ["spy"]\n', "").replace('"kind"', '"kinds"')
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "things.csv").write_text(TABLE, encoding="utf-8")
+    path = [site("linear")]
+    run = command("--suite", "mine.toml", path=path)
+    assert run.returncode == 2
+    (line,) = run.stderr.splitlines()
+    assert line == "error: suite mine: task things: things.csv: there is no column 'kinds'; did you mean 'kind'?"
+    assert "# PocketBench" not in run.stdout
+    assert (tmp_path / "results" / "mine" / "rows.csv").exists()
+
+    both = text.replace('["things"]', '["things", "german-credit"]')
+    (tmp_path / "mine.toml").write_text(both, encoding="utf-8")
+    run = command("--suite", "mine.toml", path=path)
+    assert (run.returncode, run.stderr) == (2, f"{line}\n")
+    assert "# PocketBench" in run.stdout  # of the other task, which has run
+    assert "2 cells: 1 failed, 1 ok" in run.stdout
+
+
 @pytest.mark.skipif(not sandbox.available(), reason="this kernel lets nobody make namespaces")
 def test_a_data_folder_that_cannot_be_hidden_is_refused(command: Command, site: Site, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(SUITE.replace('[[recipe]]\npasses = ["spy"]\n', ""), encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 from benchmark.budget import BuildLimits, DeviceTier
 from benchmark.data import Prepared
 from benchmark.errors import UserError
-from benchmark.plan import Cell, Machine, Plan, judge, plan
+from benchmark.plan import Cell, Machine, Plan, blocked, judge, plan
 from benchmark.registry import Registry, discover
 from benchmark.specs import CompressorSpec, DataFile, Published, RuntimeSpec
 from benchmark.store import Outcome, StepResult
@@ -248,6 +248,20 @@ def test_a_cell_takes_the_outcome_of_the_first_step_that_failed(registry: Regist
     results = ended(whole)
     del results[cell.evaluate]
     assert judge(cell, results) == (None, "")
+
+
+def test_what_waits_for_a_step_that_did_not_end_well_is_blocked(registry: Registry) -> None:
+    whole = plan(suite(CHAIN), registry, PREPARED, MACHINE)
+    cell = only(whole, " + ".join(CHAIN))
+    assert blocked(whole.steps, {}) == set()
+    everything = ended(whole)
+    assert blocked(whole.steps, everything) == set()
+    first, *later = (id_ for _, id_ in cell.chain)
+    before = {id_: everything[id_] for id_ in (cell.prepare, first)}
+    failing = {**before, later[0]: dataclasses.replace(everything[later[0]], outcome="skipped")}
+    found = blocked(whole.steps, failing)
+    assert {*later[1:], cell.inspect, cell.evaluate, *cell.latency, cell.memory} <= found
+    assert not found & {*failing, only(whole, "reference").evaluate}
 
 
 def test_no_op_is_judged_for_each_pass(registry: Registry) -> None:

@@ -20,12 +20,25 @@ def section(tables: Sequence[Table], rows: Sequence[Row], tiers: Sequence[Device
     parts: list[Part] = [
         style.text(
             "For each task and device the method with the best validation score among those whose every file keeps the device's "
-            "limits; test scores chose nothing. verdict: its test score against its reference's. The evidence is that method's "
-            "line in the task's table below, and its row in rows.csv, which names the artifact."
+            "limits; test scores chose nothing."
+        ),
+        style.text(
+            "verdict: its test score against its reference's. The evidence is that method's line in the task's table below, and "
+            "its row in rows.csv, which names the artifact."
         ),
         tuple(_tier(tier, style) for tier in tiers),
         Grid(tuple(map(style.text, _HEADERS)), tuple(_line(one, entries, style) for one in found), "lllrlrrrrl"),
     ]
+    noted = [
+        style.say(
+            "{task}, {name}: {method}: {remark}", task=one.task, name=one.tier.name, method=title(one.best, one), remark=remark
+        )
+        for one in found
+        if one.best
+        for remark in remarks(one.best, next(table.baselines for table in tables if table.task == one.task))
+    ]
+    if noted:
+        parts += [style.text("To be noted:"), tuple(noted)]
     if files := tuple(dict.fromkeys(_file(one, one.best.to_ship, style) for one in found if one.best)):
         parts += [style.text("The files, in the results folder; each folder is named by the hash of what it holds:"), files]
     return Section(style.text("What to ship"), tuple(parts))
@@ -71,6 +84,19 @@ def title(method: Method, one: Answer) -> str:
     return named(method.rows[0], runtime=one.runtimes)
 
 
+def remarks(method: Method, baselines: Mapping[str, float]) -> list[str]:
+    """What should be known before a method is shipped: that a predictor that costs nothing is as good, and what its rows say."""
+    scores = [row["score"] for row in method.rows]
+    found = []
+    if None not in scores and baselines:
+        score, (name, to_beat) = sum(scores) / len(scores), max(baselines.items(), key=lambda item: item[1])
+        if score <= to_beat:
+            found.append(
+                f"no better than the task's baseline {name}: test {method.rows[0]['metric']} {score:.3f}, not above {to_beat:.3f}"
+            )
+    return [*found, *dict.fromkeys(" ".join(row["reason"].split()) for row in method.rows if row["reason"])]
+
+
 def method_score(method: Method) -> str:
     """The mean test score of a method, with its interval where it is one row's."""
     scores = [row["score"] for row in method.rows]
@@ -99,8 +125,9 @@ def reason(rejected: Rejected, one: Answer) -> str:
     return f"{title(method, one)}: {text}"
 
 
-def report(one: Answer, root: Path) -> str:
-    """What ``recommend`` prints: the file and its proof, the runner-up, and what stopped the smaller ones."""
+def report(one: Answer, root: Path, baselines: Mapping[str, float]) -> str:
+    """What ``recommend`` prints: the file and its proof, the runner-up, and what stopped the smaller ones. ``baselines``: test
+    scores of the task's baselines."""
     lines = [f"{one.task}, {limits(one.tier)}: {title(one.best, one) if one.best else 'nothing fits'}"]
     if one.best:
         row, chosen = one.best.to_ship, number(one.best.val_score, ".4f")
@@ -118,7 +145,7 @@ def report(one: Answer, root: Path) -> str:
             f"{title(one.runner_up, one)}, validation {number(one.runner_up.val_score, '.4f')}" if one.runner_up else "none fits"
         )
         lines.append(f"  runner-up  {second}")
-        lines += [f"  note       {' '.join(row['reason'].split())}"] if row["reason"] else []
+        lines += [f"  note       {remark}" for remark in remarks(one.best, baselines)]
     if one.rejected:
         lines.append("  smaller, and not chosen:" if one.best else "  what stands against each:")
         lines += [f"    {' '.join(reason(rejected, one).split())}" for rejected in one.rejected]

@@ -7,14 +7,17 @@ from typing import Any
 
 from benchmark.budget import format_bytes
 from benchmark.recommend import Answer, Row
-from benchmark.render.answers import limits, title
+from benchmark.render.answers import limits, remarks, title
 from benchmark.render.markdown import escape
 from benchmark.render.style import bounded, number, score_decimals
 from benchmark.statistics import Interval
 
 
-def model_card(answer: Answer, row: Row, suite: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """The card of the row's file, Markdown. ``facts``: of the prepare step; ``suite``: what the store keeps of the suite."""
+def model_card(
+    answer: Answer, row: Row, suite: Mapping[str, Any], facts: Mapping[str, Any], baselines: Mapping[str, float]
+) -> str:
+    """The card of the row's file, Markdown. ``facts``: of the prepare step; ``suite``: what the store keeps of the suite;
+    ``baselines``: test scores of the task's baselines."""
     assert answer.best is not None
     parts = [
         f"# {escape(title(answer.best, answer))} for {escape(answer.task)}",
@@ -24,7 +27,7 @@ def model_card(answer: Answer, row: Row, suite: Mapping[str, Any], facts: Mappin
         _items("Size and speed", _costs(row)),
         _items("How it was built", _built(row)),
         _items("Data", _data(row, suite, facts)),
-        _items("Known weaknesses", _weaknesses(answer, row)),
+        _items("Known weaknesses", _weaknesses(answer, row, baselines)),
         _items("Provenance", _provenance(row)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -83,7 +86,8 @@ def _built(row: Row) -> Iterator[str]:
     yield f"{seconds} s of building, references and teachers included; stopped by: {row['stopped_by'] or 'its end'}"
     for name, one in (row["limits"] or {}).items():
         observed = "not observed" if one["observed"] is None else f"at most {_amount(name, one['observed'])} observed"
-        yield f"limit of {name}: {_amount(name, one['limit'])}, held by {escape(one['mechanism'])}; {observed}"
+        what = f"limit of {name.replace('_', ' ')}: {_amount(name, one['limit'])}"
+        yield f"{what}; enforcement: {escape(one['mechanism'])}; {observed}"
 
 
 def _amount(name: str, value: Any) -> str:
@@ -98,7 +102,9 @@ def _data(row: Row, suite: Mapping[str, Any], facts: Mapping[str, Any]) -> Itera
     yield from map(escape, facts.get("notes", ()))
 
 
-def _weaknesses(answer: Answer, row: Row) -> Iterator[str]:
+def _weaknesses(answer: Answer, row: Row, baselines: Mapping[str, float]) -> Iterator[str]:
+    if answer.best:
+        yield from map(escape, remarks(answer.best, baselines))
     if len(answer.best.rows if answer.best else ()) == 1:
         yield "one training on one split: another seed gives another model, and how different a one is not known"
     if row["score_low"] is not None:
@@ -112,7 +118,6 @@ def _weaknesses(answer: Answer, row: Row) -> Iterator[str]:
         yield "it computes on 8-bit integers: other processors may give slightly other outputs"
     if row["stopped_by"] == "deadline":
         yield "its training was stopped by the time limit"
-    yield from map(escape, filter(None, (row["reason"] or "").split("; ")))
     yield "nothing says how it does on rows that differ from those of the task; monitor.json is what to compare them with"
 
 

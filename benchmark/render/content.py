@@ -100,8 +100,7 @@ def _of_task(table: Table, suite: Mapping[str, Any], style: Style) -> Iterator[S
 
 def _scores(table: Table, suite: Mapping[str, Any], runtimes: bool, digits: int, style: Style) -> Section:
     caption = style.say(
-        "{metric} on {evaluations:,} {tested} ({units:,} {unit}); seeds {seeds}, folds {folds}. Sorted by test score; what to "
-        "ship was chosen by val. Methods of one rank are not told apart; those of the best are bold. Margin: {margin:g}.",
+        "{metric} on {evaluations:,} {tested} ({units:,} {unit}); seeds {seeds}, folds {folds}; margin {margin:g}.",
         metric=table.metric,
         evaluations=table.evaluations,
         tested="test rows" if len(table.folds) == 1 else "evaluations",
@@ -111,7 +110,11 @@ def _scores(table: Table, suite: Mapping[str, Any], runtimes: bool, digits: int,
         folds=listed(table.folds),
         margin=table.margin,
     )
-    parts: list[Part] = [caption + _covered(table, style) + _resolution(table, digits, style)]
+    reading = style.text(
+        "Sorted by test score; what to ship was chosen by val. Methods of one rank are not told apart; those of the best are "
+        "bold."
+    )
+    parts: list[Part] = [caption, reading + _covered(table, style) + _resolution(table, digits, style)]
     parts.append(
         _score_grid(table, runtimes, digits, style) if table.entries else style.text("No method has finished all its cells.")
     )
@@ -140,12 +143,13 @@ def _scores(table: Table, suite: Mapping[str, Any], runtimes: bool, digits: int,
 
 
 def _costs(table: Table, runtimes: bool, digits: int, style: Style) -> Section:
-    caption = style.say(
-        "What the methods of the table above cost, in its order. Front: no other method of this table has as good a validation "
-        "score at as few bytes (B), or at as little memory on the device and as short a p90 (D).",
+    caption = style.text("What the methods of the table above cost, in its order.")
+    front = style.text(
+        "Front: no other method of this table has as good a validation score at as few bytes (B), or at as little memory on the "
+        "device and as short a p90 (D)."
     )
     title = style.say("{task}: cost", task=table.task)
-    return Section(title, (caption, _cost_grid(table.entries, runtimes, digits, style)))
+    return Section(title, (caption, front, _cost_grid(table.entries, runtimes, digits, style)))
 
 
 def _covered(table: Table, style: Style) -> str:
@@ -190,21 +194,16 @@ def _by_group(column: str, table: Table, runtimes: bool, digits: int, style: Sty
     counts = {name: group.n for name, group in entries[0][1].groups.items()}
     many = len(counts) > _COLUMNS
     few = any(group.units < MIN_UNITS for _, found in entries for group in found.groups.values())
-    text = (
-        "{metric} of the test rows of each group ({counts}), in the order of the table above. The gap is between the two groups "
-    )
-    text += (
-        "furthest apart, and of small groups it is large by chance. –: undefined, as where all rows of a group are of one class."
-    )
-    if few and not many:
-        text += " Some groups have fewer than {least} {units}: their intervals are conditional on these."
     caption = style.say(
-        text,
-        least=MIN_UNITS,
-        units=plural(table.unit),
+        "{metric} of the test rows of each group ({counts}), in the order of the table above.",
         counts=", ".join(f"{name}: {count:,}" for name, count in counts.items()),
         metric=table.metric,
     )
+    text = "The gap is between the two groups furthest apart, and of small groups it is large by chance. "
+    text += "–: undefined, as where all rows of a group are of one class."
+    if few and not many:
+        text += " Some groups have fewer than {least} {units}: their intervals are conditional on these."
+    reading = style.say(text, least=MIN_UNITS, units=plural(table.unit))
     lines = tuple(
         (
             style.name(named(entry.rows[0], runtime=runtimes)),
@@ -220,7 +219,7 @@ def _by_group(column: str, table: Table, runtimes: bool, digits: int, style: Sty
     columns = ["mean of groups ↑", "worst group ↑"] if many else [f"{name} ↑" for name in counts]
     headers = (style.text("method"), *map(style.name, columns), style.text("gap ↓"))
     title = style.say("{task} by {column}", task=table.task, column=column)
-    return Section(title, (caption, Grid(headers, lines, "l" + "r" * (len(columns) + 1))))
+    return Section(title, (caption, reading, Grid(headers, lines, "l" + "r" * (len(columns) + 1))))
 
 
 def _summary(groups: Mapping[str, Group], digits: int, style: Style) -> tuple[str, str]:
@@ -415,17 +414,17 @@ def _where(rows: Sequence[Row]) -> str:
 def _overall(found: Overall, style: Style) -> Section:
     """The order over tasks. Each task has one column, and what is missing there a dash."""
     runtimes = len({one.name.runtime for one in found.standings}) > 1
-    caption = style.say(
-        "Normalised scores: 0 is the task's trivial baseline, 1 its best reference; the mean over back ends. Sorted by the mean "
-        "over tasks, of which no test says that it differs; a method that lacks a task has no mean and no rank (strict view), "
-        "and in the column imputed the constant predictor's score there. spread: the largest difference between two back ends on "
-        "a task. W/T/L: wins, ties and losses against all other methods, counted by task: a win is a better rank there. The "
-        "architecture {default} is the single one that a back end has on each task.",
+    caption = style.text("Normalised scores: 0 is the task's trivial baseline, 1 its best reference; the mean over back ends.")
+    reading = style.say(
+        "Sorted by the mean over tasks, of which no test says that it differs; a method that lacks a task has no mean and no "
+        "rank (strict view), and in the column imputed the constant predictor's score there. spread: the largest difference "
+        "between two back ends on a task. W/T/L: wins, ties and losses against all other methods, counted by task: a win is a "
+        "better rank there. The architecture {default} is the single one that a back end has on each task.",
         default=DEFAULT,
     )
     if found.left_out:
         text = " Without {tasks}, where no reference beats the baseline."
-        caption += style.say(text, tasks=", ".join(found.left_out))
+        reading += style.say(text, tasks=", ".join(found.left_out))
     headers = ["rank", "model", "recipe", *(["runtime"] if runtimes else []), "back ends"]
     numbers = ["mean ↑", "imputed ↑", "coverage", "spread ↓", "W/T/L"]
 
@@ -441,6 +440,7 @@ def _overall(found: Overall, style: Style) -> Section:
         style.text("All tasks"),
         (
             caption,
+            reading,
             Grid(
                 headers=(*map(style.text, [*headers, *numbers]), *(style.name(f"{task} ↑") for task in found.tasks)),
                 lines=tuple(map(line, found.standings)),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from benchmark.folders import read_own
 
+TRAINED_FOR = "updates, or settings tried"
+"""What the axis along a curve counts."""
 _MOST = 16 * 1024**2  # bytes of a file that is read
 _POINTS = 1000  # of a curve
 _LINES = 30  # of a log

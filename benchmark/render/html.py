@@ -26,7 +26,7 @@ from benchmark.plan import Cell, stored_cells
 from benchmark.recommend import answer
 from benchmark.render import answers
 from benchmark.render.content import document
-from benchmark.render.curves import log_tail, read_curve
+from benchmark.render.curves import TRAINED_FOR, log_tail, read_curve
 from benchmark.render.latex import slug
 from benchmark.render.style import DASH, Grid, Style, bounded, named, number, score_decimals
 from benchmark.store import Store
@@ -325,7 +325,7 @@ def _curve(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> Marku
         look = {"line": {"color": _COLOURS[i % len(_COLOURS)]}, "marker": {"symbol": _SYMBOLS[i % len(_SYMBOLS)]}}
         x, y = zip(*points, strict=True)
         traces.append({"type": "scatter", "mode": "lines+markers", "name": html.escape(name), "x": x, "y": y, **look})
-    axes = {"xaxis": {"title": {"text": "updates"}}, "yaxis": {"title": {"text": "validation score ↑"}}}
+    axes = {"xaxis": {"title": {"text": TRAINED_FOR}}, "yaxis": {"title": {"text": "validation score ↑"}}}
     return _json({"data": traces, "layout": {**axes, "showlegend": True}}) if traces else None
 
 

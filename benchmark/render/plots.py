@@ -13,11 +13,12 @@ from typing import Any, TypeAlias
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
 
 from benchmark.folders import Layout
 from benchmark.leaderboard import Entry, Table, is_control
 from benchmark.plan import Cell
-from benchmark.render.curves import read_curve
+from benchmark.render.curves import TRAINED_FOR, read_curve
 from benchmark.render.latex import slug, unique
 from benchmark.render.style import named
 from benchmark.suite import REFERENCE
@@ -37,9 +38,11 @@ _STYLE: dict[Any, Any] = {
 }
 _WIDTH = 84 / 25.4  # inches
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008
+_APART = 0.05  # inches between an axis's label and the legend
 _MARKERS = ("o", "s", "D", "^", "X", "*")
 _LINES = ("-", "--", "-.", ":")
 _MOST = 30  # methods in a plot of bars
+_THINNEST = 0.005  # share of a limit: less is no bar that can be seen
 
 
 def write_plots(tables: Sequence[Table], cells: Sequence[Cell], layout: Layout, folder: Path) -> list[Path]:
@@ -95,6 +98,7 @@ def front(table: Table) -> Figure | None:
     if not known:
         return None
     figure, axes = _axes(62)
+    ringed = narrower = False
     for i, backend in enumerate(sorted({entry.rows[0]["backend"] for entry in known})):
         colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
         mine = [entry for entry in known if entry.rows[0]["backend"] == backend]
@@ -105,13 +109,17 @@ def front(table: Table) -> Figure | None:
                 axes.plot([x, x], [entry.interval.low, entry.interval.high], color=colour, linewidth=0.5, zorder=1)
             axes.plot(x, y, marker, color=colour, markerfacecolor=colour if filled else "white", markersize=4, zorder=3)
             if "bytes" in entry.fronts:
+                ringed = True
                 axes.plot(x, y, "o", color="black", markerfacecolor="none", markersize=8, markeredgewidth=0.6, zorder=2)
         axes.plot([], [], marker, color=colour, label=backend, markersize=4)
         for joined in _narrower(mine):
             points = sorted((_kib(entry), entry.score or 0.0) for entry in joined)
             axes.plot(*zip(*points, strict=True), color=colour, linestyle="--", linewidth=0.7, zorder=1)
-    axes.plot([], [], "o", color="black", markerfacecolor="none", markersize=8, label="front by validation")
-    axes.plot([], [], color="black", linestyle="--", label="trained narrower")
+            narrower = True
+    if ringed:
+        axes.plot([], [], "o", color="black", markerfacecolor="none", markersize=8, label="front by validation")
+    if narrower:
+        axes.plot([], [], color="black", linestyle="--", label="trained narrower")
     if dense := smallest_dense_int8(table):
         axes.axvline(_kib(dense), color="black", linestyle=":", linewidth=0.8, label="smallest dense int8")
     low, high = axes.get_ylim()  # of the methods: a baseline far below them is said in the legend alone
@@ -180,7 +188,11 @@ def latency(table: Table) -> Figure | None:
 def budget(table: Table) -> Figure | None:
     """The most that any step of a method was seen to use, as a share of each limit."""
     known = [entry for entry in table.entries if any(row["limits"] for row in entry.rows)][:_MOST]
-    names = [name for name in ("memory", "seconds", "cpu_seconds", "file_bytes") if any(_shares(entry, name) for entry in known)]
+    seen = {
+        name: max((share for entry in known for share in _shares(entry, name)), default=0.0)
+        for name in ("memory", "seconds", "cpu_seconds", "file_bytes")
+    }
+    names = [name for name, share in seen.items() if share >= _THINNEST]
     if not names:
         return None
     figure, axes = _axes(16 + 5 * len(known))
@@ -224,7 +236,7 @@ def training(curves: Curves) -> Figure | None:
             marker=_MARKERS[i % len(_MARKERS)],
             markersize=2,
         )
-    axes.set_xlabel("updates")
+    axes.set_xlabel(TRAINED_FOR)
     axes.set_ylabel("validation score ↑")
     _legend(figure, axes, columns=1)
     return figure
@@ -249,7 +261,11 @@ def _methods(axes: Axes, entries: Sequence[Entry]) -> None:
 def _legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, frameon=False)
+        figure.draw_without_rendering()  # until then nobody knows how far down the label of the axis reaches
+        bottom = axes.xaxis.label.get_window_extent().y0 / figure.dpi - _APART
+        where = blended_transform_factory(axes.transAxes, figure.dpi_scale_trans)
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, bottom), "bbox_transform": where}
+        figure.legend(handles, labels, ncols=columns, frameon=False, borderaxespad=0, **place)
 
 
 def _printable(text: str) -> str:

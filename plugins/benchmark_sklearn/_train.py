@@ -73,14 +73,16 @@ class Sklearn:
         onnx.save(_to_onnx(load(context.input)), context.output / "model.onnx")
 
 
-def fit(classifier: Any, context: Context) -> Model:
-    """Fits an unfitted scikit-learn classifier, in place, to the flattened training rows, weighted by the task's class weights.
+def fit(classifier: Any, context: Context, weights: NDArray[np.float64] | None = None) -> Model:
+    """Fits an unfitted scikit-learn classifier, in place, to the flattened training rows. ``weights``: of these rows, (N,); by
+    default the task's class weights.
 
     Rows are float32, so that a tree's thresholds part them as the float32 artifact does. A logistic regression is fitted to
     standardised rows, but keeps the weights that do the same for rows as they are.
     """
     x, y = np.asarray(context.train.x), np.asarray(context.train.y)
-    weights = None if context.task.class_weight is None else np.take(context.task.class_weight, y)
+    if weights is None and context.task.class_weight is not None:
+        weights = np.take(context.task.class_weight, y)
     if isinstance(classifier, LogisticRegression):
         _fit_standardised(classifier, x, y, weights)
     else:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from benchmark_onnx._runtime import OnnxRuntime
-from benchmark_sklearn._distil import Distil
+from benchmark_sklearn._distil import Distil, soft_rows
 from benchmark_sklearn._models import candidates
 from benchmark_sklearn._train import Sklearn
 from numpy.typing import NDArray
@@ -246,3 +246,34 @@ def test_a_tree_learns_what_the_reference_says(architecture: str, contexts: Make
     assert np.mean(own == taught) > 0.85
     assert journal.training["updates"] == 1
     np.testing.assert_allclose(shipped(export(context, tmp_path / "onnx"), x), benchmark_sklearn.predict(tree, x), atol=1e-6)
+
+
+def test_a_teacher_of_one_label_teaches_its_probabilities(contexts: MakeContext) -> None:
+    """The best tree for its labels is a constant."""
+    source, _ = contexts("german-credit", "logistic")
+    train, validation = source.train, source.validation
+    weak = benchmark_sklearn.fit(LogisticRegression(C=1e-4), source)
+    taught = benchmark_sklearn.predict(weak, np.asarray(train.x))
+    assert len(set(taught.argmax(1))) == 1
+    benchmark_sklearn.save(weak, source.output)
+    context, _ = contexts("german-credit", "logistic", params={"leaves": 16}, reference=source.output)
+    Distil().compress(context)
+    tree = benchmark_sklearn.load(context.output)
+    assert context.score(benchmark_sklearn.predict(tree, validation.x)) > 0.65
+    learnt = benchmark_sklearn.predict(tree, np.asarray(train.x))
+    leaves = tree.classifier.apply(np.asarray(train.x))
+    for leaf in set(leaves):
+        np.testing.assert_allclose(
+            learnt[leaves == leaf], taught[leaves == leaf].mean(0)[None].repeat(sum(leaves == leaf), 0), atol=1e-6
+        )
+
+
+def test_a_row_is_split_among_its_classes() -> None:
+    p = np.array([[0.75, 0.25, 0.0], [0.004, 0.004, 0.992], [1.0, 0.0, 0.0]], np.float32)
+    chosen, labels, weights = soft_rows(p)
+    assert chosen.tolist() == [0, 0, 1, 2]
+    assert labels.tolist() == [0, 1, 2, 0]
+    np.testing.assert_allclose(weights, [0.75, 0.25, 1.0, 1.0])
+    many, names, _ = soft_rows(np.full((1, 300), 1 / 300, np.float32))
+    assert many.tolist() == [0] * 300
+    assert names.tolist() == list(range(300))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from benchmark.budget import DeviceTier
 from benchmark.leaderboard import COLUMNS, Difference, Entry, Table
 from benchmark.recommend import Row, answer, methods
-from benchmark.render.answers import report, section
+from benchmark.render.answers import remarks, report, section
 from benchmark.render.style import Grid, Style
 from benchmark.statistics import Interval
 
@@ -180,12 +181,12 @@ def test_an_undefined_test_score_is_a_dash_and_no_reason_not_to_ship() -> None:
 
 def test_devices_are_described() -> None:
     tiers = (S, TINY, DeviceTier("any"))
-    items = section(tables(["digits"], ROWS), ROWS, tiers, PLAIN).parts[1]
+    items = section(tables(["digits"], ROWS), ROWS, tiers, PLAIN).parts[2]
     assert items == ("S: at most 64 KiB, p90 at most 1 ms", "tiny: at most 1 KB", "any: no limit")
 
 
 def test_recommend_names_the_file_and_what_stopped_the_smaller_ones() -> None:
-    assert report(answer("digits", ROWS, S), Path("here")).splitlines() == [
+    assert report(answer("digits", ROWS, S), Path("here"), {}).splitlines() == [
         "digits, at most 64 KiB, p90 at most 1 ms: torch cnn reference",
         "  file       here/artifacts/<reference>/ (60,000 bytes)",
         "  chosen     by validation accuracy 0.9120, the best of 3 that fit",
@@ -201,7 +202,7 @@ def test_recommend_names_the_file_and_what_stopped_the_smaller_ones() -> None:
 
 
 def test_recommend_where_nothing_fits() -> None:
-    lines = report(answer("digits", ROWS[:2], TINY), Path("here")).splitlines()
+    lines = report(answer("digits", ROWS[:2], TINY), Path("here"), {}).splitlines()
     assert lines == [
         "digits, at most 1 KB: nothing fits",
         "  what stands against each:",
@@ -213,7 +214,7 @@ def test_recommend_where_nothing_fits() -> None:
 @pytest.mark.parametrize("seeds", [(0.9, 0.8), (0.8, 0.9)])
 def test_of_several_seeds_the_best_on_validation_ships(seeds: tuple[float, float]) -> None:
     rows = [row("a", seed=seed, val_score=value, artifact=f"seed{seed}") for seed, value in enumerate(seeds)]
-    text = report(answer("digits", rows, S), Path("here"))
+    text = report(answer("digits", rows, S), Path("here"), {})
     assert f"artifacts/seed{seeds.index(0.9)}/" in text
     assert "by validation accuracy 0.8500, mean of 2 seeds and folds, the best of 1 that fit" in text
     assert "  score      0.500 on test rows" in text
@@ -224,13 +225,13 @@ def test_runtimes_are_named_where_there_are_several() -> None:
     rows = [row("a", val_score=0.9), row("a", val_score=0.8, runtime="other")]
     (line,) = grid(rows, S)
     assert (line["ship this"], line["runner-up"]) == ("torch cnn a on onnxruntime", "torch cnn a on other (val 0.800)")
-    text = report(answer("digits", rows, S), Path("here"))
+    text = report(answer("digits", rows, S), Path("here"), {})
     assert "runner-up  torch cnn a on other, validation 0.8000" in text
 
 
 def test_the_file_of_one_seed_has_its_own_scores_beside_it() -> None:
     rows = [row("a", seed=0, val_score=1.0, score=1.0), row("a", seed=1, val_score=0.5, score=0.4)]
-    lines = report(answer("digits", rows, S), Path("here")).splitlines()
+    lines = report(answer("digits", rows, S), Path("here"), {}).splitlines()
     assert lines[2] == "             of seed 0, fold 0: validation 1.0000, test 1.0000"
     assert lines[4].startswith("  score      0.700 on test rows")
 
@@ -243,3 +244,24 @@ def test_the_verdict_and_a_tie_with_the_runner_up_are_said() -> None:
         parts = section([replace(found, entries=(best, second, *found.entries[2:]))], ROWS, [S], PLAIN).parts
         (line,) = next(part for part in parts if isinstance(part, Grid)).lines
         assert (line[4], line[-1]) == ("inferior", f"torch cnn int8 (val 0.911{tied})")
+
+
+def test_a_method_that_no_trivial_predictor_loses_to_says_so() -> None:
+    rows = [
+        row("a", score=0.5, reason="all 9 test rows get good"),
+        row("a", seed=1, score=0.7, reason="all 9 test rows get good"),
+    ]
+    beaten = ["no better than the task's baseline trivial: test accuracy 0.600, not above 0.600", "all 9 test rows get good"]
+    one = answer("digits", rows, S)
+    assert one.best is not None
+    assert remarks(one.best, {"constant": 0.4, "trivial": 0.6}) == beaten
+    assert remarks(one.best, {"constant": 0.59}) == beaten[1:]
+    assert remarks(answer("digits", ROWS, S).best or one.best, {}) == []
+    assert [line for line in report(one, Path("here"), {"trivial": 0.6}).splitlines() if "note" in line] == [
+        f"  note       {text}" for text in beaten
+    ]
+    (table,) = tables(["digits"], rows)
+    weak = dataclasses.replace(table, baselines={"trivial": 0.6})
+    parts = section([weak], rows, [S], PLAIN).parts
+    assert parts[parts.index("To be noted:") + 1] == tuple(f"digits, S: torch cnn a: {text}" for text in beaten)
+    assert "To be noted:" not in section(tables(["digits"], ROWS), ROWS, [S], PLAIN).parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,26 @@ def test_budgets_are_shares_of_their_limits() -> None:
     assert figure is not None
     assert [round(bar.get_width(), 6) for bar in bars_of(figure)] == [0.25, 0.25, 0.75, 0.75]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["memory", "seconds"]
+
+
+def test_a_legend_names_what_is_drawn() -> None:
+    plain = [dataclasses.replace(one, fronts=()) for one in entries()[:1]]
+    figure = plots.front(table(*plain))
+    assert figure is not None
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["torch", "constant: 0.10, below", "trivial: 0.92, below"]
+    thin = row(limits={"memory": {"limit": 1000, "observed": 250}, "file_bytes": {"limit": 1000, "observed": 1}})
+    figure = plots.budget(table(Entry((thin,), 0.5)))
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["memory"]
+
+
+@pytest.mark.parametrize("kind", ["front", "latency", "budget"])
+def test_a_legend_lies_below_the_axis_and_its_label(kind: str) -> None:
+    figure = getattr(plots, kind)(table(*entries()))
+    figure.draw_without_rendering()
+    label, legend = figure.axes[0].xaxis.label.get_window_extent(), figure.legends[0].get_window_extent()
+    assert legend.y1 < label.y0
 
 
 def cell(recipe: str, *chain: tuple[str, str]) -> Cell:
