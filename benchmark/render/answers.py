@@ -22,11 +22,11 @@ def section(tables: Sequence[Table], rows: Sequence[Row], tiers: Sequence[Device
             "For each task and device the method with the best validation score among those whose every file keeps the device's "
             "limits; test scores chose nothing."
         ),
+        tuple(_tier(tier, style) for tier in tiers),
         style.text(
             "verdict: its test score against its reference's. The evidence is that method's line in the task's table below, and "
             "its row in rows.csv, which names the artifact."
         ),
-        tuple(_tier(tier, style) for tier in tiers),
         Grid(tuple(map(style.text, _HEADERS)), tuple(_line(one, entries, style) for one in found), "lllrlrrrrl"),
     ]
     noted = [

@@ -35,6 +35,12 @@ _SPECIAL = {
     "–": r"\textendash{}",
     "µ": r"\textmu{}",
 }
+_DIGEST = re.compile(r"[0-9a-f]{40,}")
+"""A hash: no line of a column holds it whole."""
+_NUMBER = re.compile(r"(\$-\$)?(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?")
+"""A rounded number, as it is escaped."""
+_INTERVAL = re.compile(r"(\S+) (\[[^\[\]]+, [^\[\]]+\])(.*)")
+"""A number, its interval, and a mark."""
 
 
 def to_latex(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
@@ -66,6 +72,7 @@ def escape(text: str) -> str:
 def _text(text: str) -> str:
     escaped = "".join(_SPECIAL.get(character, character) for character in text)
     escaped = re.sub(r"(?<=\d) (?=\\%)", "~", escaped)  # a line never ends between a number and its unit
+    escaped = _DIGEST.sub(lambda found: re.sub(".{8}(?=.)", r"\g<0>\\allowbreak{}", found[0]), escaped)
     apart = re.sub(
         r"([-,?!])(?=[-,`])", r"\1\\/", escaped
     )  # two would become a dash, a quotation mark or a Spanish one; LuaTeX looks through {}
@@ -78,18 +85,23 @@ def _numbered(key: str) -> Iterator[str]:
 
 
 def _section(section: Section, label: str) -> str:
-    texts = [part if isinstance(part, str) else _run_in(part) for part in section.parts if not isinstance(part, Grid)]
     grids = [part for part in section.parts if isinstance(part, Grid)]
     if not grids:
+        texts = [part if isinstance(part, str) else _items(part) for part in section.parts if not isinstance(part, Grid)]
         return "\n\n".join([rf"\paragraph{{{section.title}}}", *texts])
+    texts = [part if isinstance(part, str) else _run_in(part) for part in section.parts if not isinstance(part, Grid)]
     (grid,) = grids
     columns = list(zip(*grid.lines, strict=True))
     numeric = [side == "r" and _format(column) for side, column in zip(grid.align, columns, strict=True)]
     cells = [
-        [_cell(cell, bool(numeric[j]), (i, j) in grid.bold) for j, cell in enumerate(line)] for i, line in enumerate(grid.lines)
+        [
+            _cell(cell, bool(number), (i, j) in grid.bold) if side == "l" or number else _bounded(cell, (i, j) in grid.bold)
+            for j, (cell, side, number) in enumerate(zip(line, grid.align, numeric, strict=True))
+        ]
+        for i, line in enumerate(grid.lines)
     ]
     lines = [
-        r"\begin{table*}",
+        r"\begin{table*}\setlength{\belowcaptionskip}{6pt}",  # where captions stand below, classes leave no space here
         rf"\caption{{{section.title}. {texts[0]}}}",
         rf"\label{{{label}}}",
         r"\centering\small\setlength{\tabcolsep}{3pt}",
@@ -105,10 +117,6 @@ def _section(section: Section, label: str) -> str:
         r"\end{table*}",
     ]
     return "\n".join(lines)
-
-
-_NUMBER = re.compile(r"(\$-\$)?(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?")
-"""A rounded number, as it is escaped."""
 
 
 def _format(cells: Sequence[str]) -> str:
@@ -131,8 +139,20 @@ def _cell(cell: str, numeric: bool, bold: bool) -> str:
     return f"{{{text}}}" if numeric else text
 
 
+def _bounded(cell: str, bold: bool) -> str:
+    """A cell that may hold an interval, which is set smaller than its number."""
+    found = _INTERVAL.fullmatch(cell)
+    if not found:
+        return _cell(cell, False, bold)
+    return rf"{_cell(found[1], False, bold)} {{\scriptsize {found[2]}}}{found[3]}"
+
+
 def _line(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
+
+
+def _items(items: Sequence[str]) -> str:
+    return "\n".join([r"\begin{itemize}", *(rf"\item {{}}{item}" for item in items), r"\end{itemize}"])
 
 
 def _run_in(items: Sequence[str]) -> str:

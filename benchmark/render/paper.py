@@ -64,6 +64,4 @@ def _entry(key: str, name: str, citation: str) -> str:
     fields = {"key": escape(name), "note": escape(citation)}
     if doi := re.search(r"doi:\s*(10\.\S+?)[.,;]?(?:\s|$)", citation):
         fields["doi"] = doi[1]
-    if years := re.findall(r"\b(?:19|20)\d\d\b", citation):
-        fields["year"] = years[-1]
     return "\n".join([f"@misc{{{key},", ",\n".join(f"  {field} = {{{value}}}" for field, value in fields.items()), "}"])

@@ -181,7 +181,7 @@ def test_an_undefined_test_score_is_a_dash_and_no_reason_not_to_ship() -> None:
 
 def test_devices_are_described() -> None:
     tiers = (S, TINY, DeviceTier("any"))
-    items = section(tables(["digits"], ROWS), ROWS, tiers, PLAIN).parts[2]
+    items = section(tables(["digits"], ROWS), ROWS, tiers, PLAIN).parts[1]
     assert items == ("S: at most 64 KiB, p90 at most 1 ms", "tiny: at most 1 KB", "any: no limit")
 
 

@@ -494,10 +494,7 @@ def test_captions_say_what_the_numbers_are() -> None:
     assert "Built within 60 s and 1 GiB a step on 1 core(s); memory held by a test." in text
     assert "Latency on Some CPU @ 2.20GHz by onnxruntime: another device has another." in text
     assert "One seed and one fold: a screening run." in text
-    assert (
-        "accuracy on 200 test rows (120 patients); seeds 0, folds 0. Sorted by test score; what to ship was chosen by val."
-        in text
-    )
+    assert "accuracy on 200 test rows (120 patients); seeds 0, folds 0; margin 0.01.\n\nSorted by test score; what to" in text
     assert "Undefined" not in text
     assert "Standard deviation" not in text
     assert "Baselines, not ranked: trivial 0.750, constant 0.700." in text
@@ -529,8 +526,8 @@ def test_the_tasks_that_are_only_screened_are_named() -> None:
 
 
 def test_many_folds_are_named_by_the_first_and_the_last() -> None:
-    assert "seeds 0, folds 0–24." in render(table(entry(row()), folds=tuple(range(25))))
-    assert "seeds 0, folds 0, 1, 3." in render(table(entry(row()), folds=(0, 1, 3)))
+    assert "seeds 0, folds 0–24; margin" in render(table(entry(row()), folds=tuple(range(25))))
+    assert "seeds 0, folds 0, 1, 3; margin" in render(table(entry(row()), folds=(0, 1, 3)))
 
 
 def test_the_resolution_stands_in_the_caption() -> None:
@@ -591,16 +588,16 @@ def test_many_groups_are_summed_up_by_their_mean_and_the_worst() -> None:
 def test_captions_of_a_run_with_several_seeds_and_folds() -> None:
     text = render(table(entry(row(), row(seed=1)), evaluations=5000, units=1000, folds=(0, 1)), suite={**SUITE, "seeds": [0, 1]})
     assert "screening" not in text
-    assert "accuracy on 5,000 evaluations (1,000 patients); seeds 0, 1, folds 0, 1. Sorted by test score; " in text
+    assert "accuracy on 5,000 evaluations (1,000 patients); seeds 0, 1, folds 0, 1; margin 0.01." in text
     assert "- evaluations: test rows of each fold, summed over folds" in text
     assert "Of several seeds or folds the median, then the least and the greatest; no interval." in text
     assert "[95 %]: over the processes." not in text
     seeds = render(table(entry(row(), row(seed=1))), suite={**SUITE, "seeds": [0, 1]})
-    assert "accuracy on 200 test rows (120 patients); seeds 0, 1, folds 0." in seeds
+    assert "accuracy on 200 test rows (120 patients); seeds 0, 1, folds 0; margin" in seeds
     assert "screening" not in seeds
     assert "evaluations" not in seeds
     folds = render(table(entry(row(), row(fold=1)), folds=(0, 1)))
-    assert "accuracy on 200 evaluations (120 patients); seeds 0, folds 0, 1." in folds
+    assert "accuracy on 200 evaluations (120 patients); seeds 0, folds 0, 1; margin" in folds
     assert "screening" not in folds
 
 
@@ -623,12 +620,12 @@ def test_captions_of_a_run_with_several_seeds_and_folds() -> None:
 )
 def test_captions_say_what_the_intervals_cover(changes: dict[str, Any], said: str) -> None:
     shown = entry(row(), interval=replace(INTERVAL, **changes))
-    caption = paragraph(render(table(shown, entry(row(), score=None, interval=None))), "accuracy on")
+    caption = paragraph(render(table(shown, entry(row(), score=None, interval=None))), "Sorted by")
     assert caption.partition(" [95 %]: ")[2] == said
 
 
 def test_without_any_interval_nothing_is_said_of_them() -> None:
-    assert "[95 %]" not in paragraph(render(table(entry(row(), interval=None))), "accuracy on")
+    assert "[95 %]" not in paragraph(render(table(entry(row(), interval=None))), "Sorted by")
 
 
 def test_both_deviations_are_ranges_over_methods() -> None:

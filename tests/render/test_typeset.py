@@ -34,6 +34,7 @@ SUITE: dict[str, Any] = {
     "build": {"cores": 1, "memory": 1024**3, "seconds": 60.0},
     "measure": {"processes": 3, "rounds": 3, "calls": 100},
     "tiers": [{"name": "S_1 & {x}", "bytes": 65_536, "latency_p90": 0.001}],
+    "bundle": "0123456789abcdef" * 4,
     "citations": {"a & b": "Å. Nobody & Sons: 100% {of} it_all. Journal $1, 2019. doi:10.1000/x_y", "A-b": "None"},
 }
 
@@ -64,6 +65,10 @@ def row(**values: Any) -> Row:
         "noisy": True,
         "threads": 1,
         "cpu_model": "Intel(R) Xeon(R) CPU_1 @ 2.20GHz",
+        "versions": {"pocketbench": "0.1.0"},
+        "python": "3.11.7",
+        "git_commit": "fedcba9876543210fedcba9876543210fedcba98-dirty",
+        "finished_utc": "2026-01-01T00:00:00+00:00",
     }
     return {**dict.fromkeys(COLUMNS), **full, **values}
 
@@ -96,20 +101,19 @@ Typeset = Callable[..., tuple[str, str]]
 
 @pytest.fixture
 def typeset(tmp_path: Path) -> Typeset:
-    """``typeset(engine, files, body)``: the log of two runs, and the text of the pages."""
+    """``typeset(engine, files, body)``: the log of two runs, and the text of the pages. ``options``: of the class."""
 
-    def run(engine: str, files: dict[str, str], body: str) -> tuple[str, str]:
+    def run(engine: str, files: dict[str, str], body: str, options: str = "a4paper") -> tuple[str, str]:
         fonts = LUALATEX if engine == "lualatex" else PDFLATEX
-        head = rf"\documentclass{{article}}{fonts}\usepackage[a4paper,margin=2cm]{{geometry}}"
-        head += r"\usepackage{booktabs,graphicx,siunitx}\input{macros}"
+        head = rf"\documentclass[{options}]{{article}}{fonts}\usepackage{{booktabs,graphicx,siunitx}}\input{{macros}}"
         files = {**files, "page.tex": rf"{head}\begin{{document}}{body}\end{{document}}"}
         for name, text in files.items():
             (tmp_path / name).write_text(text, encoding="utf-8")
         for command in ([engine], ["bibtex"], [engine], [engine]):
             if command == ["bibtex"] and "\\bibliography" not in body:
                 continue
-            options = [] if command == ["bibtex"] else ["-interaction=nonstopmode", "-halt-on-error"]
-            done = subprocess.run([*command, *options, "page"], cwd=tmp_path, capture_output=True, text=True, check=False)
+            flags = [] if command == ["bibtex"] else ["-interaction=nonstopmode", "-halt-on-error"]
+            done = subprocess.run([*command, *flags, "page"], cwd=tmp_path, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout[-3000:]
         read = subprocess.run(["pdftotext", "-layout", "page.pdf", "-"], cwd=tmp_path, capture_output=True, text=True, check=True)
         return (tmp_path / "page.log").read_text(encoding="utf-8", errors="replace"), read.stdout
@@ -130,12 +134,14 @@ def test_hostile_names_come_out_as_they_were_written(typeset: Typeset) -> None: 
     assert "S_1 & {x}" in text
 
 
-def test_the_tables_of_a_run_have_no_overfull_box(typeset: Typeset) -> None:
+@pytest.mark.parametrize("options", ["a4paper", "twocolumn"])
+def test_the_tables_of_a_run_have_no_overfull_box(typeset: Typeset, options: str) -> None:
     names = ["reference", "narrow(width=0.5)", "prune-structured(sparsity=0.5) + int8-static", "distil(width=0.5) + int8-static"]
     made = tables(*names)
     rows = [one for table in made for entry in table.entries for one in entry.rows]
     files = {"leaderboard.tex": to_latex(made, rows, SUITE), "macros.tex": to_macros(made)}
-    log, text = typeset("pdflatex", files, r"\input{leaderboard}")
+    log, text = typeset("pdflatex", files, r"\input{leaderboard}", options)
+    assert "0123456789abcdef" in re.sub(r"\s", "", text)
     assert not re.findall(r"^Overfull.*", log, re.MULTILINE)
     assert "undefined" not in log.replace("undefined or not measured", "")
     assert "1,234,567" in text  # a number of a siunitx column
