@@ -27,7 +27,12 @@ def section(tables: Sequence[Table], rows: Sequence[Row], tiers: Sequence[Device
             "verdict: its test score against its reference's. The evidence is that method's line in the task's table below, and "
             "its row in rows.csv, which names the artifact."
         ),
-        Grid(tuple(map(style.text, _HEADERS)), tuple(_line(one, entries, style) for one in found), "lllrlrrrrl"),
+        Grid(
+            tuple(map(style.text, _HEADERS)),
+            tuple(_line(one, entries, style) for one in found),
+            "lllrlrrrrl",
+            leaves=(("", tuple(range(8))), ("runner-up", (0, 1, 8, 9))),
+        ),
     ]
     noted = [
         style.say(

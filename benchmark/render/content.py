@@ -266,13 +266,19 @@ def _score_grid(table: Table, runtimes: bool, digits: int, style: Style) -> Grid
         return (style.text(rank), *_names(entry, runtimes, style), *map(style.text, values))
 
     bold = (0, len(names), len(names) + 1)  # the rank, the recipe or its runtime, the score
+    headers = ["rank", *names, *numbers]
+    against = [name for name in numbers if name.startswith("−")]
     return Grid(
-        headers=tuple(map(style.text, ["rank", *names, *numbers])),
+        headers=tuple(map(style.text, headers)),
         lines=tuple(map(line, entries)),
         align="r" + "l" * len(names) + "".join("l" if name == "verdict" else "r" for name in numbers),
         bold=frozenset((i, j) for i, entry in enumerate(entries) if entry.rank == 1 for j in bold),
         refs=_refs(entries),
         key=3,
+        leaves=(
+            ("", _places(headers, ["rank", *names, numbers[0], "val ↑", "bytes ↓", "p90 µs ↓"])),
+            ("differences", _places(headers, [*names, *against, "verdict", "flips % ↓"])),
+        ),
     )
 
 
@@ -303,13 +309,22 @@ def _cost_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: Sty
         fitting = style.name(" ".join(entry.tiers)) or style.text(DASH)
         return (*_names(entry, runtimes, style), *map(style.text, values), style.text(front), fitting)
 
+    headers = [*names, *numbers, "front", "tiers"]
     return Grid(
-        headers=tuple(map(style.text, [*names, *numbers, "front", "tiers"])),
+        headers=tuple(map(style.text, headers)),
         lines=tuple(map(line, entries)),
         align="l" * len(names) + "r" * len(numbers) + "ll",
         refs=_refs(entries),
         key=2,
+        leaves=(
+            ("", _places(headers, [*names, *numbers[:-3], "front"])),
+            ("time", _places(headers, [*names, *numbers[-3:], "tiers"])),
+        ),
     )
+
+
+def _places(headers: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    return tuple(place for place, name in enumerate(headers) if name in wanted)
 
 
 def _ratio(entry: Entry) -> str:

@@ -44,11 +44,26 @@ _INTERVAL = re.compile(r"(\S+) (\[[^\[\]]+, [^\[\]]+\])(.*)")
 
 
 def to_latex(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
-    """One ``table*`` for each table of the leaderboard, with its caption and notes; what has no table is plain text.
-    ``suite``: what the store keeps of the suite."""
-    sections = document(tables, rows, suite, Style(name=escape, text=_text))
+    """A ``table*`` for each table of the leaderboard, or several where it is too wide for a page, with captions and notes; what
+    has no table is plain text. ``suite``: what the store keeps of the suite."""
+    sections = [leaf for one in document(tables, rows, suite, Style(name=escape, text=_text)) for leaf in _leaves(one)]
     labels = unique(f"tab:pocketbench-{slug(suite['name'])}-{slug(section.title)}" for section in sections)
-    return "\n\n".join([_HEAD, *map(_section, sections, labels)]) + "\n"
+    # All may have to wait for the end of the text.
+    room = rf"\extrafloats{{{len(sections)}}}\maxdeadcycles=\numexpr\maxdeadcycles+{len(sections)}\relax"
+    return "\n\n".join([_HEAD, room, *map(_section, sections, labels)]) + "\n"
+
+
+def _leaves(section: Section) -> Iterator[Section]:
+    """The section; where its table has leaves, one for each, whose notes stand below the first."""
+    grid = next((part for part in section.parts if isinstance(part, Grid)), None)
+    if grid is None or not grid.leaves:
+        yield section
+        return
+    (_, columns), *others = grid.leaves
+    yield Section(section.title, tuple(part if part is not grid else grid.only(columns) for part in section.parts))
+    for name, columns in others:
+        title = f"{section.title}{_text(', ' if ':' in section.title else ': ')}{_text(name)}"
+        yield Section(title, (section.parts[0], grid.only(columns)))
 
 
 def slug(text: str) -> str:
@@ -88,14 +103,15 @@ def _section(section: Section, label: str) -> str:
     grids = [part for part in section.parts if isinstance(part, Grid)]
     if not grids:
         texts = [part if isinstance(part, str) else _items(part) for part in section.parts if not isinstance(part, Grid)]
-        return "\n\n".join([rf"\paragraph{{{section.title}}}", *texts])
+        # Wide spaces are better than names that stick out of a column.
+        return "\n\n".join([rf"{{\sloppy\paragraph{{{section.title}}}", *texts]) + "\\par}"
     texts = [part if isinstance(part, str) else _run_in(part) for part in section.parts if not isinstance(part, Grid)]
     (grid,) = grids
     columns = list(zip(*grid.lines, strict=True))
     numeric = [side == "r" and _format(column) for side, column in zip(grid.align, columns, strict=True)]
     cells = [
         [
-            _cell(cell, bool(number), (i, j) in grid.bold) if side == "l" or number else _bounded(cell, (i, j) in grid.bold)
+            _cell(cell, bool(number), (i, j) in grid.bold) if number else _narrowed(cell, side, (i, j) in grid.bold)
             for j, (cell, side, number) in enumerate(zip(line, grid.align, numeric, strict=True))
         ]
         for i, line in enumerate(grid.lines)
@@ -139,12 +155,15 @@ def _cell(cell: str, numeric: bool, bold: bool) -> str:
     return f"{{{text}}}" if numeric else text
 
 
-def _bounded(cell: str, bold: bool) -> str:
-    """A cell that may hold an interval, which is set smaller than its number."""
-    found = _INTERVAL.fullmatch(cell)
-    if not found:
-        return _cell(cell, False, bold)
-    return rf"{_cell(found[1], False, bold)} {{\scriptsize {found[2]}}}{found[3]}"
+def _narrowed(cell: str, side: str, bold: bool) -> str:
+    """A cell whose interval is set smaller than its number, and which has a line for each pass of a recipe."""
+    if found := _INTERVAL.fullmatch(cell) if side == "r" else None:
+        return rf"{_cell(found[1], False, bold)} {{\scriptsize {found[2]}}}{found[3]}"
+    first, *others = cell.split(" + ") if side == "l" else [cell]
+    lines = [_cell(line, False, bold) for line in (first, *(f"+ {one}" for one in others))]
+    if len(lines) == 1:
+        return lines[0]
+    return rf"\begin{{tabular}}[t]{{@{{}}{side}@{{}}}}" + r" \\ ".join(lines) + r"\end{tabular}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -31,7 +31,9 @@ class Style:
 @dataclass(frozen=True)
 class Grid:
     """A table. ``align``: ``l`` or ``r`` for each column. ``bold``: (line, column) of the cells that stand out. ``refs``: of each
-    line what names the cell that it begins with, where lines are methods, and ``key`` the column of its recipe."""
+    line what names the cell that it begins with, where lines are methods, and ``key`` the column of its recipe. ``leaves``: where
+    it is too wide for a page, the tables that it becomes there: what each adds to the title, empty for the first, and its
+    columns."""
 
     headers: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
@@ -39,6 +41,17 @@ class Grid:
     bold: frozenset[tuple[int, int]] = frozenset()
     refs: tuple[tuple[Any, ...], ...] = ()
     key: int = 0
+    leaves: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def only(self, columns: Sequence[int]) -> Grid:
+        """These columns of it."""
+        places = {column: place for place, column in enumerate(columns)}
+        return Grid(
+            headers=tuple(self.headers[j] for j in columns),
+            lines=tuple(tuple(line[j] for j in columns) for line in self.lines),
+            align="".join(self.align[j] for j in columns),
+            bold=frozenset((i, places[j]) for i, j in self.bold if j in places),
+        )
 
 
 Part: TypeAlias = str | Grid | tuple[str, ...]
