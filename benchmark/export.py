@@ -27,18 +27,18 @@ _GOLDEN = 8  # rows
 _BINS = 20
 
 _INFER = '''"""``python infer.py`` checks the model on golden.npz; ``python infer.py rows.npy`` tells of rows (N, {shape})."""
-import json
-import sys
+import json, os, sys
 from pathlib import Path
-
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
 import numpy as np
 import onnxruntime
-
 here = Path(__file__).parent
 classes = json.loads((here / "preprocessing.json").read_text(encoding="utf-8"))["classes"]
 session = onnxruntime.InferenceSession(str(here / "{model}"), providers=["CPUExecutionProvider"])
 golden = np.load(here / "golden.npz")
 rows = np.load(sys.argv[1]) if len(sys.argv) > 1 else golden["x"]
+if rows.shape[1:] != golden["x"].shape[1:]:
+    sys.exit(f"{{sys.argv[1]}}: rows of shape {{rows.shape[1:]}}, not {{golden['x'].shape[1:]}}")
 name = session.get_inputs()[0].name
 outputs = np.concatenate([session.run(None, {{name: row[None].astype(np.float32)}})[0] for row in rows])
 p = {probabilities}

@@ -109,6 +109,13 @@ def test_it_tells_of_other_rows(exported: Path, bare: Path, tmp_path: Path) -> N
     assert part.stdout.splitlines() == whole.stdout.splitlines()[2:4]
 
 
+def test_rows_of_another_shape_are_refused(exported: Path, bare: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.zeros((2, 3)))
+    run = infer(bare, exported, str(tmp_path / "rows.npy"))
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == f"{tmp_path / 'rows.npy'}: rows of shape (3,), not (60,)\n"
+
+
 def test_another_model_does_not_pass_its_check(exported: Path, bare: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(exported, copy)

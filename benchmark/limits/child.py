@@ -21,8 +21,8 @@ _PROXIES = ("_proxy", "_PROXY")
 
 def child_environment(threads: int, temporary: Path, job: str) -> dict[str, str]:
     """What a job needs to find its programs, and nothing else of the host's environment: libraries compute something else for
-    many a variable, and no id knows of them. Thread counts, hash seed, encoding and temporary folder are fixed. ``job``: its
-    name, see :data:`guard.JOB`."""
+    many a variable, and no id knows of them. Thread counts, hash seed, encoding and temporary folder are fixed, and libraries
+    are told to report to nobody. ``job``: its name, see :data:`guard.JOB`."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -34,6 +34,8 @@ def child_environment(threads: int, temporary: Path, job: str) -> dict[str, str]
         name: os.path.abspath(environment[name]) for name in (official.MIRROR, official.CACHE) if environment.get(name)
     }
     environment.update(PYTHONHASHSEED="0", PYTHONUTF8="1", PYTHONUNBUFFERED="1", LC_ALL="C.UTF-8", TMPDIR=str(temporary))
+    # From 1.29 on ONNX Runtime reports to its makers from a thread of its own: that would be measured, and is nobody's business.
+    environment["ORT_DISABLE_TELEMETRY"] = "1"
     environment[JOB] = job
     return environment
 

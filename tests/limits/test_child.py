@@ -50,6 +50,28 @@ def test_the_import_path_reaches_a_child(monkeypatch: pytest.MonkeyPatch) -> Non
     assert limits.child_environment(1, Path("/somewhere"), "job")["PYTHONPATH"] == "/plugins"
 
 
+SESSION = """
+import os, sys
+import onnx, onnxruntime
+from onnx import TensorProto, helper
+value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", value[:1], value[1:])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+before = len(os.listdir("/proc/self/task"))
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def test_a_runtime_in_a_child_reports_to_nobody(tmp_path: Path) -> None:
+    """ONNX Runtime would keep an identifier below HOME, and a thread that sends what is run."""
+    environment = limits.child_environment(1, tmp_path, "job") | {"HOME": str(tmp_path / "home")}
+    assert python(SESSION, env=environment) == "0"
+    assert not (tmp_path / "home").exists()
+
+
 LIMITED = """
 import os, resource, sys
 from benchmark.limits import confine
