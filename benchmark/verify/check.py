@@ -1,0 +1,190 @@
+"""A results folder or a bundle -> what of it was checked, what differs, and what could not be checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark import bundle, folders
+from benchmark import suite as suites
+from benchmark.errors import UserError
+from benchmark.folders import Layout
+from benchmark.leaderboard import Row
+from benchmark.own import with_own
+from benchmark.plan import Cell, stored_cells
+from benchmark.registry import Registry
+from benchmark.store import SCHEMA_VERSION, StepResult, Store, open_store
+from benchmark.suite import Suite
+from benchmark.verify.artifacts import check_artifacts, hash_all, inspect_again
+from benchmark.verify.findings import Findings, count
+from benchmark.verify.jobs import Jobs
+from benchmark.verify.lineage import check_grid
+from benchmark.verify.predictions import run_again, score_again
+from benchmark.verify.prepared import prepare_again
+from benchmark.verify.subject import Subject
+from benchmark.verify.tables import check_rows, check_tables, compare_rows, read_text, records
+
+Tell = Callable[[str], None]
+_TEXTS = tuple(one.name for one in dataclasses.fields(Cell) if one.type == "str")
+_SCHEMA = "SELECT type, name, sql FROM sqlite_master"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``differences``: what is not as it says. ``unchecked``: what could not be checked, and why. ``checked``: what was. One line
+    each."""
+
+    differences: tuple[str, ...]
+    unchecked: tuple[str, ...]
+    checked: tuple[str, ...]
+
+    @property
+    def verified(self) -> bool:
+        return not (self.differences or self.unchecked)
+
+
+def report(path: Path, registry: Registry) -> int:
+    """Verifies and prints what was found; returns the exit code: 0 verified, 1 something differs or could not be checked."""
+    verdict = verify(path, registry, lambda text: print(text, file=sys.stderr, flush=True))
+    for kind, lines in (("differs", verdict.differences), ("not checked", verdict.unchecked), ("checked", verdict.checked)):
+        for line in lines:
+            print(f"{kind}: {line}")
+    if verdict.verified:
+        print("verified")
+        return 0
+    found = [f"{len(verdict.differences)} differ"] * bool(verdict.differences)
+    found += [f"{len(verdict.unchecked)} could not be checked"] * bool(verdict.unchecked)
+    print(f"not verified: {', '.join(found)}")
+    return 1
+
+
+def verify(path: Path, registry: Registry, tell: Tell = lambda _: None) -> Verdict:
+    """Checks a results folder or a bundle. ``tell``: is told what is done, as it may take minutes. Raises UserError where there
+    are no results, and for a zip that is not to be unpacked."""
+    with tempfile.TemporaryDirectory(prefix=f"{folders.TEMPORARY}{os.getpid()}-") as work:
+        root, name = path, str(path)
+        if not path.is_dir():
+            if not path.is_file():
+                raise UserError(f"{path}: there is no such folder or file")
+            bundle.extract(path, root := Path(work) / "bundle")
+        if not any((root / one).is_file() for one in ("store.sqlite", bundle.STORE)):
+            raise UserError(f"{name}: no results are there: neither store.sqlite nor {bundle.STORE}")
+        found = Findings(tell)
+        _check(Layout(root), Path(work), registry, found)
+        return Verdict(*(tuple(dict.fromkeys(one)) for one in (found.differences, found.unchecked, found.checked)))
+
+
+def _check(layout: Layout, work: Path, registry: Registry, findings: Findings) -> None:
+    """Each part goes on where an earlier one found something wrong."""
+    (clean := work / "clean").mkdir()
+    try:
+        store = _open(layout, clean, work / "new.sqlite")
+    except UserError as error:
+        findings.differ(str(error).replace(f"{clean}{os.sep}", "").replace(f"{layout.root}{os.sep}", ""))
+        _without_store(layout, findings)
+        return
+    with closing(store):
+        cells, results = list[Cell](), dict[str, StepResult]()
+        with findings.guarded("store.sqlite: the grid"):
+            stored = stored_cells(store)
+            found = store.results(dict.fromkeys(id_ for cell in stored for id_ in cell.steps()))
+            _check_types(stored, found.values())
+            cells, results = stored, found
+        suite, registry = _suite(layout, registry, findings)
+        subject, jobs = Subject(layout, store, registry, cells, results), Jobs(work, registry.files)
+        folds = prepare_again(subject, jobs, findings)
+        with findings.guarded("store.sqlite: its steps"):
+            check_grid(subject, suite, folds, findings)
+        sound = check_artifacts(subject, findings)
+        inspect_again(subject, sound, jobs, findings)
+        score_again(subject, folds, findings)
+        run_again(subject, folds, sound, jobs, findings)
+    with findings.guarded("rows and tables"):
+        check_tables(layout, clean, findings)
+
+
+def _without_store(layout: Layout, findings: Findings) -> None:
+    """What can be checked all the same: artifacts, and rows against each other."""
+    findings.cannot("data, predictions, scores and tables: the store cannot be used")
+    hash_all(layout, findings)
+    with findings.guarded("rows.json"):
+        rows: list[Row] = records(read_text(layout, "rows.json"), "rows.json")
+        compare_rows("rows.json", rows, rows, False, findings)
+        check_rows(layout, rows, ("rows.csv",), False, findings)
+        findings.did(f"{count(len(rows), 'row')} of rows.json compared with rows.csv")
+
+
+def _open(layout: Layout, clean: Path, new: Path) -> Store:
+    """A copy of the store in ``clean``. ``new``: where an empty store can be made to compare with."""
+    path = clean / "store.sqlite"
+    if not layout.store.is_file():
+        bundle.restore(layout.root, path)
+        return open_store(path)
+    for source in (layout.store, layout.store.with_name("store.sqlite-wal")):
+        if source.is_file():
+            shutil.copyfile(source, clean / source.name)
+    _check_schema(path, new)
+    return open_store(path)
+
+
+def _suite(layout: Layout, registry: Registry, findings: Findings) -> tuple[Suite | None, Registry]:
+    """The suite of the folder, and the registry with the tasks of its own whose files are here."""
+    try:
+        suite = suites.parse(read_text(layout, "suite.toml"), "suite.toml")
+        here = {name: task for name, task in suite.own.items() if Path(task.file).is_file()}
+        return suite, with_own(registry, here)
+    except (UserError, OSError, ValueError) as error:
+        findings.cannot(f"the grid: suite.toml cannot be used: {error}")
+        return None, registry
+
+
+def _check_schema(path: Path, new: Path) -> None:
+    """Raises UserError for another version, and for what has other tables than a store, or code in it: views run when they are
+    read, triggers when something is written. ``new``: where an empty store can be made to compare with."""
+    open_store(new).close()
+    ours, theirs = set(_query(new, _SCHEMA)), set(_query(path, _SCHEMA))
+    if any(one[:2] == ("table", "meta") and one in ours for one in theirs):
+        ((version,),) = _query(path, "SELECT value FROM meta WHERE key = 'schema_version'") or [("unknown",)]
+        if version != str(SCHEMA_VERSION):
+            raise UserError(f"{path}: written by version {version} of the store, this is version {SCHEMA_VERSION}")
+    for kind, name, _ in sorted(theirs - ours, key=repr) or sorted(ours - theirs, key=repr):
+        raise UserError(
+            f"{path}: cannot be used as a results store: the {kind} {name!r} is not as a store of this version has it"
+        )
+
+
+def _check_types(cells: Sequence[Cell], results: Iterable[StepResult]) -> None:
+    """Raises TypeError where a cell or step holds something else than cells and steps do."""
+    for cell in cells:
+        pairs = [
+            *cell.chain,
+            *cell.teachers,
+            *cell.anchors,
+            *((one.name, one.step, one.before, one.after) for one in cell.compared),
+        ]
+        texts = [*(getattr(cell, name) for name in _TEXTS), *cell.metrics, *cell.latency, *itertools.chain(*pairs)]
+        if not all(isinstance(one, str) for one in texts) or type(cell.fold) is not int or type(cell.seed) is not int:
+            raise TypeError(f"a cell of task {cell.task} holds other things than a cell does")
+    for result in results:
+        kinds = (result.facts, dict), (result.limits, dict), (result.ingredients, dict), (result.label, str), (result.kind, str)
+        if not all(isinstance(value, kind) for value, kind in kinds):
+            raise TypeError(f"step {result.id} holds other things than a step does")
+
+
+def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            return connection.execute(query).fetchall()
+    except sqlite3.Error as error:
+        raise UserError(f"{path}: cannot be used as a results store: {' '.join(str(error).split())}") from None
