@@ -30,10 +30,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError, described
-from benchmark.folders import Layout
+from benchmark.folders import Layout, open_run
 from benchmark.measure import size
 from benchmark.plan import stored_cells
 from benchmark.store import SCHEMA_VERSION, StepResult, open_store
@@ -54,7 +54,8 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can say
 _MODE = (stat.S_IFREG | 0o644) << 16
 _UNIX = 3
 _MACHINE = "host_class:"
-_HASH = re.compile(r"[0-9a-f]{64}")
+HASH = re.compile(r"[0-9a-f]{64}")
+"""A sha256, in hex."""
 _SELECT = "SELECT name, dtype, shape, data FROM arrays WHERE step = ? ORDER BY name"
 
 
@@ -80,8 +81,7 @@ def pack(root: Path, output: Path, tables: Iterable[str]) -> str:
     What is not there, of these and of artifacts, is left out. Raises UserError where there is no run or the file cannot be
     written."""
     layout = Layout(root)
-    if not layout.store.is_file():
-        raise UserError(f"results folder {root}: no run has written into it yet")
+    open_run(root).close()
     part = output.with_name(f"{output.name}.part")
     try:
         with closing(_connect(root)) as connection:
@@ -153,16 +153,6 @@ def _npy(dtype: str, shape: tuple[int, ...], data: bytes) -> bytes:
 # Reading what somebody else has made
 
 
-def unpack(path: Path, root: Path) -> None:
-    """Makes a results folder of a bundle: tables, rows, artifacts and the store. ``root`` must be new or empty. Raises UserError
-    as :func:`extract` and :func:`restore` do."""
-    extract(path, root)
-    if (root / STORE).exists():
-        restore(root, Layout(root).store)
-        shutil.rmtree(root / ARRAYS, ignore_errors=True)
-        (root / STORE).unlink()
-
-
 def extract(path: Path, folder: Path) -> None:
     """Takes the files of a bundle, or of a zipped results folder, out of it, into ``folder``, which must be new or empty. Raises
     UserError for what is no zip or damaged, and before anything is written for one that has a member that would not lie in the
@@ -179,15 +169,11 @@ def extract(path: Path, folder: Path) -> None:
                 if _KEPT.fullmatch(member.filename) and not member.is_dir():
                     (target := folder / member.filename).parent.mkdir(parents=True, exist_ok=True)
                     with packed.open(member) as source, target.open("xb") as file:
-                        _copy(source, file)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+                        shutil.copyfileobj(source, file, 1024**2)  # zipfile gives no more than the size that was checked
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise UserError(f"{path}: not a bundle that can be read: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be unpacked: {error.strerror or error}") from None
-
-
-def _copy(source: IO[bytes], file: IO[bytes]) -> None:
-    shutil.copyfileobj(source, file, 1024**2)  # zipfile gives no more than the size that was checked
 
 
 def _refusal(members: list[zipfile.ZipInfo], packed_bytes: int) -> str:
@@ -198,6 +184,8 @@ def _refusal(members: list[zipfile.ZipInfo], packed_bytes: int) -> str:
             return f"{member.filename!r} would not lie in the folder"
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             return f"{member.filename!r} is a link or a device"
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return f"{member.filename!r} is neither stored nor deflated"
     if len({member.filename for member in members}) < len(members):
         return "two of its files have one name"
     total = sum(member.file_size for member in members)
@@ -252,14 +240,15 @@ def _load(folder: Path, name: Any) -> NDArray[Any]:
     """An array by the hash of its file. Raises ValueError where it is not there, or is not what its name says."""
     import numpy as np  # not needed for digests
 
-    if not isinstance(name, str) or not _HASH.fullmatch(name):
+    if not isinstance(name, str) or not HASH.fullmatch(name):
         raise ValueError(f"{name!r} is no hash")
     path = folder / ARRAYS / f"{name}.npy"
     try:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != name:
                 raise ValueError(f"{ARRAYS}/{path.name} is damaged")
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-        return array
+            file.seek(0)  # of np.load: an archive of arrays would be something else
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+            return array
     except (OSError, EOFError, MemoryError) as error:
         raise ValueError(f"{ARRAYS}/{path.name}: {described(error)}") from None

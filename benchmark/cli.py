@@ -307,6 +307,7 @@ def _answer(options: argparse.Namespace) -> tuple[Answer, dict[str, float]]:
     import json
 
     from benchmark.budget import DeviceTier, parse_bytes, parse_seconds
+    from benchmark.folders import open_run
     from benchmark.recommend import answer
     from benchmark.render.child import render
 
@@ -315,8 +316,10 @@ def _answer(options: argparse.Namespace) -> tuple[Answer, dict[str, float]]:
         bytes=_quantity("--bytes", parse_bytes, options.bytes),
         latency_p90=_quantity("--latency", parse_seconds, options.latency),
     )
-    if not (options.results / "store.sqlite").exists():
-        raise UserError(f"results folder {options.results}: no run has written into it yet; another folder: --results DIR")
+    try:
+        open_run(options.results).close()
+    except UserError as error:
+        raise UserError(f"{error}; another folder: --results DIR") from None
     render(options.results)
     rows = json.loads((options.results / "rows.json").read_text(encoding="utf-8"))
     mine = [row for row in rows if row["task"] == options.task]
@@ -328,10 +331,10 @@ def _answer(options: argparse.Namespace) -> tuple[Answer, dict[str, float]]:
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
+    from benchmark.folders import open_run
     from benchmark.render.child import render
 
-    if not (options.results / "store.sqlite").exists():
-        raise UserError(f"results folder {options.results}: no run has written into it yet")
+    open_run(options.results).close()
     print(render(options.results).read_text(encoding="utf-8"))
     if options.plots:
         from benchmark.render.child import draw
@@ -365,11 +368,11 @@ def _verify(options: argparse.Namespace, registry: Registry) -> int:
 
 def _bundle(options: argparse.Namespace) -> int:
     from benchmark import bundle
+    from benchmark.folders import open_run
     from benchmark.render.child import FILES, render
 
     root: Path = options.results
-    if not (root / "store.sqlite").exists():
-        raise UserError(f"results folder {root}: no run has written into it yet")
+    open_run(root).close()
     render(root)  # its tables are of the store that they are bundled with
     output: Path = options.output or root.resolve().with_name(f"{root.resolve().name}.zip")
     print(f"{output}: content sha256 {bundle.pack(root, output, FILES)}")

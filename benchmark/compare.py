@@ -24,14 +24,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchmark import statistics
-from benchmark.errors import UserError
 from benchmark.explain import changes
-from benchmark.folders import Layout
+from benchmark.folders import open_run
 from benchmark.leaderboard import scored
 from benchmark.measure import quality
 from benchmark.plan import Cell, judge, stored_cells
 from benchmark.statistics import MIN_UNITS, Interval, Scored
-from benchmark.store import StepResult, Store, open_store
+from benchmark.store import StepResult, Store
 from benchmark.suite import REFERENCE
 
 Doubles: TypeAlias = NDArray[np.float64]
@@ -172,7 +171,7 @@ class Comparison:
 
 def compare(a: Path, b: Path) -> Comparison:
     """Compares two results folders. Raises UserError for one that holds no run."""
-    with closing(_open(a)) as store_a, closing(_open(b)) as store_b:
+    with closing(open_run(a)) as store_a, closing(open_run(b)) as store_b:
         one, other = _read(a, store_a), _read(b, store_b)
         tasks = {side: _tasks(side.cells) for side in (one, other)}
         both = [task for task in tasks[other] if task in tasks[one]]
@@ -187,13 +186,6 @@ def compare(a: Path, b: Path) -> Comparison:
             ingredients=ingredients,
             steps=steps,
         )
-
-
-def _open(root: Path) -> Store:
-    layout = Layout(root)
-    if not layout.store.exists():
-        raise UserError(f"results folder {root}: no run has written into it yet")
-    return open_store(layout.store)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,10 +230,7 @@ class _Side:
 
 
 def _read(root: Path, store: Store) -> _Side:
-    try:
-        suite = store.meta("suite")["name"]
-    except KeyError:
-        raise UserError(f"results folder {root}: no run has written its grid into it yet") from None
+    suite = store.meta("suite")["name"]
     cells: dict[Method, dict[Place, Cell]] = defaultdict(dict)
     ids: dict[str, None] = {}
     for cell in stored_cells(store):

@@ -145,3 +145,16 @@ def load_truth(folder: Path) -> dict[str, NDArray[Any]]:
     """Labels and units of validation and test, and the groups of test rows, by file name: for the host alone."""
     paths = [*(folder / FIT / f"validation_{field}.npy" for field in ("y", "units")), *sorted((folder / TRUTH).glob("*.npy"))]
     return {path.stem: np.load(path) for path in paths}
+
+
+def baselines(folder: Path, classes: int) -> dict[str, NDArray[np.float32]]:
+    """Outputs of the predictors to beat on a prepared fold, probabilities float32 (N, ``classes``), by ``<name>_<split>``: the
+    constant one, which gives the training classes' frequencies, and the task's trivial one where it has one."""
+    share = np.bincount(load_split(folder / FIT, "train").y, minlength=classes)
+    constant, found = (share / share.sum()).astype(np.float32), {}
+    for split in ("validation", "test"):
+        found[f"constant_{split}"] = np.tile(constant, (len(np.load(folder / INPUTS / f"{split}_x.npy", mmap_mode="r")), 1))
+        trivial = folder / BASELINES / f"trivial_{split}.npy"
+        if trivial.exists():
+            found[f"trivial_{split}"] = np.load(trivial)
+    return found

@@ -34,7 +34,7 @@ import numpy as np
 import onnxruntime
 here = Path(__file__).parent
 classes = json.loads((here / "preprocessing.json").read_text(encoding="utf-8"))["classes"]
-session = onnxruntime.InferenceSession(str(here / "{model}"), providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession(str(here / {model!r}), providers=["CPUExecutionProvider"])
 golden = np.load(here / "golden.npz")
 rows = np.load(sys.argv[1]) if len(sys.argv) > 1 else golden["x"]
 if rows.shape[1:] != golden["x"].shape[1:]:
@@ -73,9 +73,9 @@ def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, flo
         if not folders.holds(artifact, row["artifact"]):
             raise UserError(f"{artifact}: it is missing or not what was measured; the same run makes it again")
         files = artifact_files(artifact)
-        models = [path.name for path in files if path.suffix == ".onnx"]
-        if not models:
-            raise UserError(f"{artifact}: runtime {row['runtime']}: only ONNX files can be exported")
+        models = [path.relative_to(artifact).as_posix() for path in files if path.suffix == ".onnx"]
+        if len(models) != 1:
+            raise UserError(f"{artifact}: runtime {row['runtime']}: only artifacts of one ONNX file can be exported")
         if not (prepared / "preprocessing.json").exists():
             raise UserError(f"{prepared}: the prepared data is gone; the same run makes it again")
         shutil.rmtree(part, ignore_errors=True)

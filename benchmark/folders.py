@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from benchmark.errors import UserError, one_line
 from benchmark.measure import size
-from benchmark.store import StepResult
+from benchmark.store import StepResult, Store, open_store
 
 TEMPORARY = "pocketbench-job-"
 """How names of jobs' temporary folders begin; the number of their host follows."""
@@ -50,6 +50,23 @@ class Layout:
 
     def artifact(self, digest: str) -> Path:
         return self.root / "artifacts" / digest
+
+
+def open_run(root: Path) -> Store:
+    """The store of a results folder in which a run has written its grid. Raises UserError where there is none, or none that can
+    be read."""
+    if not Layout(root).store.exists():
+        raise UserError(f"results folder {root}: no run has written into it yet")
+    store = open_store(Layout(root).store)
+    try:
+        store.meta("suite")
+    except KeyError:
+        store.close()
+        raise UserError(f"results folder {root}: no run has written its grid into it yet") from None
+    except UserError:
+        store.close()
+        raise
+    return store
 
 
 @contextmanager

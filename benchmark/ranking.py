@@ -18,11 +18,15 @@ def ranks(scores: ArrayLike, draws: ArrayLike, level: float = 0.95) -> list[int]
 
     The best method that has no rank yet leads; it shares its rank with all down to the last from which it is not told apart, and
     the next rank counts them all. Two methods are told apart when every stretch of neighbours by score that holds both is
-    heterogeneous: as large a ``|t|`` of any pair in it is seen in no more than ``1 - level`` of the draws, centred, for stretches
-    of all k methods or all but one, in ``1 - level**(p / k)`` for p. This is the step-down procedure of Ryan, Einot, Gabriel and
-    Welsch (Hochberg and Tamhane 1987, "Multiple comparison procedures", chapter 4) with the bootstrap of max-|t| in place of the
-    studentised range, since methods that share rows are correlated. Any two of truly equal methods are told apart in at most
-    ``1 - level`` of all samples, however many methods there are and wherever the others lie.
+    heterogeneous: the largest ``|t|`` of any pair in it is, in the centred draws, as large as that of its two ends in the data in
+    no more than ``1 - level`` of the draws, for stretches of all k methods or all but one, in ``1 - level**(p / k)`` for p. This
+    is the step-down procedure of Ryan, Einot, Gabriel and Welsch (Hochberg and Tamhane 1987, "Multiple comparison procedures",
+    chapter 4) with the bootstrap of max-|t| in place of the studentised range, since methods that share rows are correlated.
+
+    Any two of truly equal methods are told apart in at most ``1 - level`` of all samples, however many methods there are and
+    wherever the others lie: the two outermost of the equal ones would have to be apart, so also in the stretch between them, and
+    their t is at most the largest of all equal ones. (The largest t of any pair in the stretch would not do: a pair that errs on
+    nearly the same rows, one of the equal methods and its copy, say, tells nothing of the others.)
 
     To compare the others with the leader alone is not enough: the leader was picked for its luck. Draws in which a score is NaN
     are left out; where none is left, all methods share rank 1.
@@ -50,8 +54,7 @@ def _apart(scores: Doubles, draws: Doubles, level: float) -> NDArray[np.bool_]:
     # Methods that differ by as much in every draw are apart however little that is, those with equal outputs never.
     errors = np.sqrt(np.maximum(variances[:, None] + variances[None] - 2 * covariance, 1e-24))
     centred = draws - draws.mean(axis=1, keepdims=True)
-    # Of the group of p neighbours from a on: the largest |t| of any pair in it, in each draw and in the data.
-    largest, seen = np.zeros(draws.shape), np.zeros(k)
+    largest = np.zeros(draws.shape)  # of the group of p neighbours from a on: the largest |t| of any pair in it, in each draw
     heterogeneous = np.zeros((k, k), dtype=np.bool_)
     for p in range(2, k + 1):
         first = np.arange(k - p + 1)
@@ -59,7 +62,7 @@ def _apart(scores: Doubles, draws: Doubles, level: float) -> NDArray[np.bool_]:
         error = errors[first, last]
         largest = np.maximum(largest[:-1], largest[1:])
         np.maximum(largest, np.abs(centred[first] - centred[last]) / error[:, None], out=largest)
-        seen = np.maximum(np.maximum(seen[:-1], seen[1:]), (scores[first] - scores[last]) / error)
+        seen = (scores[first] - scores[last]) / error
         as_large = (1 + np.count_nonzero(largest >= seen[:, None], axis=1)) / (1 + draws.shape[1])
         heterogeneous[first, last] = as_large <= 1 - (level if p >= k - 1 else level ** (p / k))
     for p in range(k, 1, -1):  # from the widest group inwards

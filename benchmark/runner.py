@@ -758,15 +758,7 @@ def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
 
     if step.kind == "prepare":
         output = folder / "output"
-        arrays = data.load_truth(output)
-        share = np.bincount(data.load_split(output / data.FIT, "train").y, minlength=_classes(output))
-        for split in ("validation", "test"):
-            constant = (share / share.sum()).astype(np.float32)
-            arrays[f"constant_{split}"] = np.tile(constant, (len(arrays[f"{split}_y"]), 1))
-            trivial = output / data.BASELINES / f"trivial_{split}.npy"
-            if trivial.exists():
-                arrays[f"trivial_{split}"] = np.load(trivial)
-        return arrays
+        return {**data.load_truth(output), **data.baselines(output, _classes(output))}
     if step.kind not in ("evaluate", "latency"):
         return {}
     content = folders.read_own(folder / "arrays.npz", _ARRAYS_BYTES)

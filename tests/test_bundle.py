@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -124,10 +125,18 @@ def test_numpy_writes_the_same_array(make: Callable[..., Path]) -> None:
         assert np.array_equal(np.load(io.BytesIO(ours), allow_pickle=False), array)
 
 
+def unpack(path: Path, root: Path) -> None:
+    """Makes a results folder of a bundle."""
+    bundle.extract(path, root)
+    bundle.restore(root, root / "store.sqlite")
+    shutil.rmtree(root / "arrays")
+    (root / bundle.STORE).unlink()
+
+
 def test_unpacked_it_is_the_same_store(make: Callable[..., Path], tmp_path: Path) -> None:
     root = make("one", backwards=True)
     digest = pack(root, tmp_path / "one.zip")
-    bundle.unpack(tmp_path / "one.zip", tmp_path / "new")
+    unpack(tmp_path / "one.zip", tmp_path / "new")
     assert bundle.digest(tmp_path / "new") == digest
     pack(tmp_path / "new", tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "one.zip").read_bytes()
@@ -174,7 +183,7 @@ def link() -> zipfile.ZipInfo:
 def test_paths_that_leave_the_folder_are_refused(member: str | zipfile.ZipInfo, said: str, tmp_path: Path) -> None:
     path = zipped(tmp_path / "evil.zip", ("suite.toml", b"fine"), (member, b"/etc/passwd"))
     with pytest.raises(UserError) as caught:
-        bundle.unpack(path, tmp_path / "a" / "new")
+        unpack(path, tmp_path / "a" / "new")
     assert str(caught.value) == f"{path}: not unpacked: {said}"
     assert list((tmp_path / "a" / "new").iterdir()) == []
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a", "evil.zip"]
@@ -192,7 +201,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = zipped(tmp_path / "twice.zip", ("rows.csv", b"1"), ("rows.csv", b"2"))
     with pytest.raises(UserError, match=r"twice\.zip: not unpacked: two of its files have one name$"):
-        bundle.unpack(path, tmp_path / "new")
+        unpack(path, tmp_path / "new")
 
 
 def test_what_lies_there_already_is_kept(make: Callable[..., Path], tmp_path: Path) -> None:
@@ -200,7 +209,7 @@ def test_what_lies_there_already_is_kept(make: Callable[..., Path], tmp_path: Pa
     pack(root, tmp_path / "one.zip")
     before = (root / "store.sqlite").read_bytes()
     with pytest.raises(UserError, match=r"it is not empty, so no bundle is unpacked there$"):
-        bundle.unpack(tmp_path / "one.zip", root)
+        unpack(tmp_path / "one.zip", root)
     assert (root / "store.sqlite").read_bytes() == before
 
 
@@ -231,7 +240,7 @@ def test_a_damaged_or_newer_bundle_is_one_line(
     pack(make("one"), tmp_path / "one.zip")
     path = repacked(tmp_path / "one.zip", lambda name, content: change(content) if name.startswith(member) else content)
     with pytest.raises(UserError, match=said) as caught:
-        bundle.unpack(path, tmp_path / "new")
+        unpack(path, tmp_path / "new")
     assert "\n" not in str(caught.value)
 
 
@@ -248,6 +257,38 @@ def test_an_array_of_objects_is_not_unpickled(make: Callable[..., Path], tmp_pat
         file.write(f"{json.dumps(step)}\n")
     with pytest.raises(UserError, match="line 9: cannot be used: ValueError: Object arrays cannot be loaded"):
         bundle.restore(root, root / "store.sqlite")
+
+
+def archive() -> bytes:
+    content = io.BytesIO()
+    np.savez(content, a=np.zeros(3))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("content", [archive(), b"PK\x03\x04 and nothing else", b"", b"\x93NUMPY\x01\x00\x02\x00{}"])
+def test_what_is_no_array_is_one_line(content: bytes, make: Callable[..., Path], tmp_path: Path) -> None:
+    root = tmp_path / "new"
+    pack(make("one"), tmp_path / "one.zip")
+    bundle.extract(tmp_path / "one.zip", root)
+    digest = hashlib.sha256(content).hexdigest()
+    (root / "arrays" / f"{digest}.npy").write_bytes(content)
+    step = {"step": asdict(result("e" * 64)), "arrays": {"test": digest}}
+    with (root / "store.jsonl").open("a", encoding="ascii") as file:
+        file.write(f"{json.dumps(step)}\n")
+    with pytest.raises(UserError, match="line 9: cannot be used: ") as caught:
+        bundle.restore(root, root / "store.sqlite")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_zip_of_another_packing_or_with_a_damaged_name_is_one_line(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", ("rows.csv", b"1" * 1000), compress=zipfile.ZIP_LZMA)
+    with pytest.raises(UserError, match=r"x\.zip: not unpacked: 'rows\.csv' is neither stored nor deflated$"):
+        bundle.extract(path, tmp_path / "a")
+    content = zipped(tmp_path / "y.zip", ("röws.csv", b"1")).read_bytes()
+    (tmp_path / "y.zip").write_bytes(content.replace("ö".encode(), b"\xff\xff"))
+    with pytest.raises(UserError, match=r"y\.zip: not a bundle that can be read: ") as caught:
+        bundle.extract(tmp_path / "y.zip", tmp_path / "b")
+    assert "\n" not in str(caught.value)
 
 
 def test_no_run_is_one_line(tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]) -> None:

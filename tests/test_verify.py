@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,9 @@ from benchmark.plan import Cell, stored_cells
 from benchmark.registry import Registry, discover
 from benchmark.render.child import FILES, render
 from benchmark.store import open_store
-from benchmark.verify import Verdict, verify
+from benchmark.verify import Verdict, predictions, verify
+from benchmark.verify.findings import Findings
+from benchmark.verify.subject import SPLITS
 
 pytestmark = pytest.mark.xdist_group("verify")
 
@@ -179,9 +183,78 @@ def test_so_is_its_bundle_and_what_another_process_unpacks(copy: Path, registry:
     bundle.pack(copy, tmp_path / "one.zip", FILES)
     assert verify(tmp_path / "one.zip", registry) == Verdict((), (), CHECKED)
     shutil.rmtree(copy)
-    code = "import sys; from pathlib import Path; from benchmark.bundle import unpack; unpack(*map(Path, sys.argv[1:]))"
+    code = "import sys; from pathlib import Path; from benchmark.bundle import extract; extract(*map(Path, sys.argv[1:]))"
     subprocess.run([sys.executable, "-c", code, tmp_path / "one.zip", tmp_path / "elsewhere" / "there"], check=True)
     assert verify(tmp_path / "elsewhere" / "there", registry) == Verdict((), (), CHECKED)
+
+
+def test_the_digest_of_a_bundle_is_that_of_what_it_says(copy: Path, registry: Registry, tmp_path: Path) -> None:
+    """Else a text with the hash that stands under published tables could hold something else beside."""
+    bundle.pack(copy, tmp_path / "one.zip", FILES)
+    bundle.extract(tmp_path / "one.zip", tmp_path / "new")
+    text = tmp_path / "new" / bundle.STORE
+    before = text.read_text(encoding="ascii")
+    first, second, *others = before.splitlines(keepends=True)
+    for changed in (f"{first} {second}{''.join(others)}", f"{before}{second}"):
+        text.write_text(changed, encoding="ascii")
+        (line,) = verify(tmp_path / "new", registry).differences
+        assert re.fullmatch(r"store\.jsonl: its sha256 is [0-9a-f]{64}, that of what it says is [0-9a-f]{64}: .*", line)
+    text.write_text(before, encoding="ascii")
+    shutil.copy(copy / "store.sqlite", tmp_path / "new")
+    (line,) = verify(tmp_path / "new", registry).differences
+    assert line == "store.jsonl: store.sqlite is there too: which of them holds the results is not known"
+
+
+def stub(**values: Any) -> Any:
+    return SimpleNamespace(**values)
+
+
+def compared(theirs: Any, ours: Any, y: Any) -> Findings:
+    """What is found of stored predictions of both splits, where these are what the artifact gives."""
+    cell = stub(task="t", fold=0, backend="none", output="logits", label="cell", runtime="r")
+    spec = stub(metrics=("accuracy", "log_loss"))
+    store = stub(array=lambda id_, split: theirs)
+    registry = stub(tasks={"t": stub(spec=spec)}, backends={})
+    subject = stub(store=store, registry=registry, results={"id": stub(ingredients={})})
+    fold = stub(arrays={"validation_y": y, "test_y": y})
+    runtime = discover().runtimes["onnxruntime"]
+    findings = Findings(lambda _: None)
+    predictions._compare_outputs("id", cell, runtime, dict.fromkeys(SPLITS, ours), subject, {("t", 0): fold}, findings)
+    return findings
+
+
+def test_predictions_that_hide_behind_a_tolerance_are_found() -> None:
+    random = np.random.default_rng(0)
+    y = np.arange(300) % 3
+    ours = random.normal(size=(300, 3)).astype(np.float32)
+    assert compared(ours, ours, y).differences == []
+    rounded = ours + (1e-5 * random.normal(size=ours.shape)).astype(np.float32)
+    assert compared(rounded, ours, y).differences == compared(rounded, ours, y).unchecked == []
+
+    far = ours.copy()
+    far[0] = (1e6, 0, 0)  # one row must not make room for the others
+    forged = far + np.eye(3, dtype=np.float32)[y] * 8
+    assert [line.partition(":")[0] for line in compared(forged, far, y).differences] == ["cell", "cell"]
+
+    narrow = ours.copy()
+    narrow[:150] = np.sort(narrow[:150], axis=1)
+    narrow[:150, 1] = narrow[:150, 2] - np.float32(1e-4)
+    swapped = narrow.copy()
+    swapped[:150, 1:] = narrow[:150, :0:-1]  # by less than rounding, and another label
+    (line, _) = compared(swapped, narrow, y).differences
+    assert "0 of 300 rows are not what its artifact gives (150 labels differ" in line
+
+    wide = np.where(np.arange(3) == y[:, None], 0, -np.abs(ours) - 1).astype(np.float32) * 1e4  # log loss asks for little
+    offset = wide - np.array([1.0, 0.0, 0.0], np.float32) * 9
+    assert not compared(offset, wide, y).differences  # the same scores, labels and rows within rounding
+
+
+def test_scores_of_what_an_artifact_gives_are_compared_too() -> None:
+    y = np.zeros(200, dtype=np.int64)
+    ours = np.tile(np.array([2.0, 1.9, -4000.0], np.float32), (200, 1))
+    theirs = ours + np.array([3.0, 0, 0], np.float32)  # little of such a range, and much of a loss
+    line, _ = compared(theirs, ours, y).differences
+    assert re.fullmatch(r"cell: validation predictions in store\.sqlite: log_loss: 0\.0\d+ stands there, 0\.6\d+ was found", line)
 
 
 def test_without_the_task_it_is_not_checked_and_the_rest_is(copy: Path) -> None:
@@ -463,3 +536,18 @@ def test_a_suite_that_cannot_be_read_leaves_the_rest(copy: Path, registry: Regis
     assert line.startswith("the grid: suite.toml cannot be used: suite.toml: suite.name must be a text")
     with pytest.raises(UserError):
         verify(copy / "rows.json", registry)
+
+
+def test_facts_that_no_store_can_hold_are_findings(copy: Path, registry: Registry) -> None:
+    cell = cells(copy)[REFERENCE]
+    set_facts(copy, cell.inspect, lambda facts: facts.update(macs=math.nan))
+    verdict = verify(copy, registry)
+    assert any("macs" in line for line in verdict.differences)
+    assert any("rows and tables" in line for line in (*verdict.differences, *verdict.checked))
+
+
+def test_a_name_that_no_file_can_have_is_a_finding(copy: Path, registry: Registry) -> None:
+    cell = cells(copy)[REFERENCE]
+    set_facts(copy, cell.chain[-1][1], lambda facts: facts.update(artifact="a" * 5000))
+    verdict = verify(copy, registry)
+    assert any("is no hash" in line for line in verdict.differences), verdict

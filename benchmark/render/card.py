@@ -12,6 +12,12 @@ from benchmark.render.markdown import escape
 from benchmark.render.style import bounded, number, score_decimals
 from benchmark.statistics import Interval
 
+_EXPLAINED = {
+    "log_loss": " (lower is better)",
+    "brier": " (lower is better)",
+    "recall_5_1": " (recall of the second class, called where a missed one costs five times as much as a false alarm)",
+}
+
 
 def model_card(
     answer: Answer, row: Row, suite: Mapping[str, Any], facts: Mapping[str, Any], baselines: Mapping[str, float]
@@ -55,7 +61,7 @@ def _scores(row: Row) -> Iterator[str]:
     yield f"test {row['metric']}: {score} (95 %, over units of the test rows)"
     for name, value in (row["metrics"] or {}).items():
         if name != row["metric"]:
-            yield f"test {name}: {number(value, '.4f')}"
+            yield f"test {name}: {number(value, '.4f')}{_EXPLAINED.get(name, '')}"
     if row["reference_verdict"]:
         ends = (row["reference_difference"], row["reference_difference_low"], row["reference_difference_high"])
         yield f"against the uncompressed model: {bounded(*ends, digits, sign='+')}, {row['reference_verdict']}"

@@ -111,8 +111,8 @@ def _scores(table: Table, suite: Mapping[str, Any], runtimes: bool, digits: int,
         margin=table.margin,
     )
     reading = style.text(
-        "Sorted by test score; what to ship was chosen by val. Methods of one rank are not told apart; those of the best are "
-        "bold."
+        "Sorted by test score; what to ship was chosen by val. Methods share the rank of the best from which they are not told "
+        "apart; those of rank 1 are bold."
     )
     parts: list[Part] = [caption, reading + _covered(table, style) + _resolution(table, digits, style)]
     parts.append(
@@ -177,7 +177,8 @@ def _resolution(table: Table, digits: int, style: Style) -> str:
         return ""
     text = (
         " Resolution: about {resolution} (half the width of the paired 95 % interval between the best method and another, "
-        "the median of them); a smaller difference is told from none only where two methods err on nearly the same rows."
+        "the median of them); a smaller difference is told from none only where two methods err on nearly the same rows, and "
+        "ranks, which compare all methods at once, ask for more."
     )
     return style.say(text, resolution=f"{table.resolution:.{digits}f}")
 
@@ -479,8 +480,9 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
         f"bootstrap, {DRAWS:,} draws. val: validation, the only score that anything was chosen by. Scores and flips are means "
         "over seeds and folds, the other columns medians. Scores have the decimals that their narrowest interval bears, and so "
         "have differences.",
-        "rank: methods between which no difference was found share one (step-down comparison of all pairs by Ryan, Einot, "
-        "Gabriel and Welsch, on the same rows, 5 % for all of a task together). Ranks are of unrounded scores.",
+        "rank: a method shares that of the best method above it from which no difference was found; neighbours of two ranks need "
+        "not differ (step-down comparison of all pairs by Ryan, Einot, Gabriel and Welsch, on the same rows, 5 % for all of a "
+        "task together). Ranks are of unrounded scores.",
         "− reference: the score less that of the uncompressed model of the same back end, model and seed, on the same rows. "
         "verdict: better (its interval lies above 0), non-inferior (above minus the margin), inferior (below it) or undecided. "
         "flips: test rows whose label is not the reference's.",

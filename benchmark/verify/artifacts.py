@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from benchmark import bundle
 from benchmark.folders import Layout
 from benchmark.measure import size
 from benchmark.registry import Provider, Registry
@@ -41,8 +42,8 @@ def check_artifacts(subject: Subject, findings: Findings) -> set[str]:
     sound = set[str]()
     owners = _owners(subject, findings)
     for digest, owner in owners.items():
-        if not set(digest) <= set("0123456789abcdef"):
-            findings.differ(f"{owner}: artifact: {digest!r} is no hash")
+        if not bundle.HASH.fullmatch(digest):
+            findings.differ(f"{owner}: artifact: {short(digest)!r} is no hash")
         elif not subject.layout.artifact(digest).exists():
             findings.cannot(f"{owner}: artifact {digest} is not there: its bytes, and what it gives")
         else:
@@ -89,8 +90,10 @@ def inspect_again(subject: Subject, sound: Collection[str], jobs: Jobs, findings
         if isinstance(decoder, str):
             findings.cannot(f"{result.label}: {decoder}")
             continue
-        steps[result.id] = key = key_of("inspect", digest, decoder.spec.target if decoder else "")
-        told[key] = jobs.of_artifact(key, "inspect", decoder, subject.layout, digest, {}, {}, 1)
+        with findings.guarded(f"{result.label}: artifact {digest}"):
+            key = key_of("inspect", digest, decoder.spec.target if decoder else "")
+            told[key] = jobs.of_artifact(key, "inspect", decoder, subject.layout, digest, {}, {}, 1)
+            steps[result.id] = key
     findings.tell(f"{count(len(told), 'artifact')}: inspect again")
     reports = jobs.run(list(told.values()))
     for id_, key in steps.items():
@@ -98,7 +101,8 @@ def inspect_again(subject: Subject, sound: Collection[str], jobs: Jobs, findings
         if report is None or report.outcome != "ok":
             findings.cannot(f"{result.label}: {report.reason if report else 'the process ended, or took too long'}")
             continue
-        _compare_facts(result, report.facts, subject, findings)
+        with findings.guarded(f"{result.label}: what store.sqlite has of it"):
+            _compare_facts(result, report.facts, subject, findings)
 
 
 def _decoder(result: StepResult, registry: Registry) -> Provider | str | None:

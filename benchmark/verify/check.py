@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import os
-import shutil
-import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmark import bundle, folders
-from benchmark import suite as suites
 from benchmark.errors import UserError
 from benchmark.folders import Layout
 from benchmark.leaderboard import Row
-from benchmark.own import with_own
 from benchmark.plan import Cell, stored_cells
 from benchmark.registry import Registry
-from benchmark.store import SCHEMA_VERSION, StepResult, Store, open_store
-from benchmark.suite import Suite
+from benchmark.store import StepResult
 from benchmark.verify.artifacts import check_artifacts, hash_all, inspect_again
 from benchmark.verify.findings import Findings, count
 from benchmark.verify.jobs import Jobs
 from benchmark.verify.lineage import check_grid
+from benchmark.verify.opened import check_types, open_copy, read_suite
 from benchmark.verify.predictions import run_again, score_again
 from benchmark.verify.prepared import prepare_again
 from benchmark.verify.subject import Subject
 from benchmark.verify.tables import check_rows, check_tables, compare_rows, read_text, records
 
 Tell = Callable[[str], None]
-_TEXTS = tuple(one.name for one in dataclasses.fields(Cell) if one.type == "str")
-_SCHEMA = "SELECT type, name, sql FROM sqlite_master"
 
 
 @dataclass(frozen=True)
@@ -88,7 +79,7 @@ def _check(layout: Layout, work: Path, registry: Registry, findings: Findings) -
     """Each part goes on where an earlier one found something wrong."""
     (clean := work / "clean").mkdir()
     try:
-        store = _open(layout, clean, work / "new.sqlite")
+        store = open_copy(layout, clean, work / "new.sqlite")
     except UserError as error:
         findings.differ(str(error).replace(f"{clean}{os.sep}", "").replace(f"{layout.root}{os.sep}", ""))
         _without_store(layout, findings)
@@ -98,9 +89,9 @@ def _check(layout: Layout, work: Path, registry: Registry, findings: Findings) -
         with findings.guarded("store.sqlite: the grid"):
             stored = stored_cells(store)
             found = store.results(dict.fromkeys(id_ for cell in stored for id_ in cell.steps()))
-            _check_types(stored, found.values())
+            check_types(stored, found.values())
             cells, results = stored, found
-        suite, registry = _suite(layout, registry, findings)
+        suite, registry = read_suite(layout, registry, findings)
         subject, jobs = Subject(layout, store, registry, cells, results), Jobs(work, registry.files)
         folds = prepare_again(subject, jobs, findings)
         with findings.guarded("store.sqlite: its steps"):
@@ -122,69 +113,3 @@ def _without_store(layout: Layout, findings: Findings) -> None:
         compare_rows("rows.json", rows, rows, False, findings)
         check_rows(layout, rows, ("rows.csv",), False, findings)
         findings.did(f"{count(len(rows), 'row')} of rows.json compared with rows.csv")
-
-
-def _open(layout: Layout, clean: Path, new: Path) -> Store:
-    """A copy of the store in ``clean``. ``new``: where an empty store can be made to compare with."""
-    path = clean / "store.sqlite"
-    if not layout.store.is_file():
-        bundle.restore(layout.root, path)
-        return open_store(path)
-    for source in (layout.store, layout.store.with_name("store.sqlite-wal")):
-        if source.is_file():
-            shutil.copyfile(source, clean / source.name)
-    _check_schema(path, new)
-    return open_store(path)
-
-
-def _suite(layout: Layout, registry: Registry, findings: Findings) -> tuple[Suite | None, Registry]:
-    """The suite of the folder, and the registry with the tasks of its own whose files are here."""
-    try:
-        suite = suites.parse(read_text(layout, "suite.toml"), "suite.toml")
-        here = {name: task for name, task in suite.own.items() if Path(task.file).is_file()}
-        return suite, with_own(registry, here)
-    except (UserError, OSError, ValueError) as error:
-        findings.cannot(f"the grid: suite.toml cannot be used: {error}")
-        return None, registry
-
-
-def _check_schema(path: Path, new: Path) -> None:
-    """Raises UserError for another version, and for what has other tables than a store, or code in it: views run when they are
-    read, triggers when something is written. ``new``: where an empty store can be made to compare with."""
-    open_store(new).close()
-    ours, theirs = set(_query(new, _SCHEMA)), set(_query(path, _SCHEMA))
-    if any(one[:2] == ("table", "meta") and one in ours for one in theirs):
-        ((version,),) = _query(path, "SELECT value FROM meta WHERE key = 'schema_version'") or [("unknown",)]
-        if version != str(SCHEMA_VERSION):
-            raise UserError(f"{path}: written by version {version} of the store, this is version {SCHEMA_VERSION}")
-    for kind, name, _ in sorted(theirs - ours, key=repr) or sorted(ours - theirs, key=repr):
-        raise UserError(
-            f"{path}: cannot be used as a results store: the {kind} {name!r} is not as a store of this version has it"
-        )
-
-
-def _check_types(cells: Sequence[Cell], results: Iterable[StepResult]) -> None:
-    """Raises TypeError where a cell or step holds something else than cells and steps do."""
-    for cell in cells:
-        pairs = [
-            *cell.chain,
-            *cell.teachers,
-            *cell.anchors,
-            *((one.name, one.step, one.before, one.after) for one in cell.compared),
-        ]
-        texts = [*(getattr(cell, name) for name in _TEXTS), *cell.metrics, *cell.latency, *itertools.chain(*pairs)]
-        if not all(isinstance(one, str) for one in texts) or type(cell.fold) is not int or type(cell.seed) is not int:
-            raise TypeError(f"a cell of task {cell.task} holds other things than a cell does")
-    for result in results:
-        kinds = (result.facts, dict), (result.limits, dict), (result.ingredients, dict), (result.label, str), (result.kind, str)
-        if not all(isinstance(value, kind) for value, kind in kinds):
-            raise TypeError(f"step {result.id} holds other things than a step does")
-
-
-def _query(path: Path, query: str) -> list[tuple[Any, ...]]:
-    try:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA trusted_schema = OFF")
-            return connection.execute(query).fetchall()
-    except sqlite3.Error as error:
-        raise UserError(f"{path}: cannot be used as a results store: {' '.join(str(error).split())}") from None

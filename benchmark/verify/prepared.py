@@ -8,17 +8,15 @@ import numpy as np
 
 from benchmark import data
 from benchmark.data import Prepared
-from benchmark.errors import UserError
+from benchmark.errors import UserError, described
 from benchmark.plan import plan_preparation
 from benchmark.registry import Registry
 from benchmark.suite import Suite
 from benchmark.verify.findings import Findings, count
 from benchmark.verify.jobs import Jobs, of_preparation
-from benchmark.verify.subject import SPLITS, Fold, Subject
+from benchmark.verify.subject import Fold, Subject
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 
@@ -35,6 +33,9 @@ def prepare_again(subject: Subject, jobs: Jobs, findings: Findings) -> dict[tupl
             found = _prepare_fold(task, fold, subject.registry, jobs)
         except (UserError, OSError, ValueError) as error:
             findings.cannot(f"{where}: its data, and with it all scores: {error}")
+            continue
+        except Exception as error:  # whatever tasks and suites of others come to
+            findings.cannot(f"{where}: its data, and with it all scores: {described(error)}")
             continue
         folds[task, fold] = found
         with findings.guarded(f"{where}: what store.sqlite has of the data"):
@@ -55,7 +56,7 @@ def _prepare_fold(task: str, fold: int, registry: Registry, jobs: Jobs) -> Fold:
     folder = jobs.step(step.id) / "output"
     facts = report.facts
     prepared = Prepared(facts["fingerprint"], *(tuple(facts.get(name, ())) for name in ("input_shape", "classes", "notes")))
-    return Fold(prepared, folder, {**data.load_truth(folder), **_baselines(folder, len(prepared.classes))})
+    return Fold(prepared, folder, {**data.load_truth(folder), **data.baselines(folder, len(prepared.classes))})
 
 
 def _compare_fold(where: str, id_: str, fold: Fold, subject: Subject, findings: Findings) -> None:
@@ -84,14 +85,6 @@ def _compare_fold(where: str, id_: str, fold: Fold, subject: Subject, findings: 
             findings.differ(f"{where}: {name}: {int(rows.sum())} of {len(array)} rows in store.sqlite are not those of the task")
     if right or wrong:
         subject.put_right(id_, right, dict(fold.arrays))
-
-
-def _baselines(folder: Path, classes: int) -> dict[str, NDArray[Any]]:
-    """Outputs of the predictors to beat, as the runner records them: training classes' frequencies, and the task's own rule."""
-    share = np.bincount(data.load_split(folder / data.FIT, "train").y, minlength=classes)
-    rows = {split: len(np.load(folder / data.INPUTS / f"{split}_x.npy", mmap_mode="r")) for split in SPLITS}
-    found = {f"constant_{split}": np.tile((share / share.sum()).astype(np.float32), (n, 1)) for split, n in rows.items()}
-    return found | {path.stem: np.load(path) for path in sorted((folder / data.BASELINES).glob("trivial_*.npy"))}
 
 
 def equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
