@@ -15,7 +15,7 @@ from benchmark.errors import UserError, of_the_disk
 from benchmark.folders import Layout
 from benchmark.measure import quality
 from benchmark.measure.size import artifact_files
-from benchmark.plan import Cell, stored_cells
+from benchmark.plan import PLACE, Cell, stored_cells
 from benchmark.recommend import Answer
 from benchmark.render.card import model_card
 from benchmark.store import Store, open_store
@@ -117,8 +117,7 @@ def new_folder(output: Path) -> None:
 
 
 def _cell(store: Store, row: Mapping[str, Any]) -> Cell:
-    keys = ("task", "fold", "backend", "architecture", "recipe", "runtime", "seed")
-    return next(cell for cell in stored_cells(store) if all(getattr(cell, key) == row[key] for key in keys))
+    return next(cell for cell in stored_cells(store) if all(getattr(cell, key) == row[key] for key in PLACE))
 
 
 def _write(path: Path, value: Any) -> None:

@@ -630,6 +630,23 @@ def _is_scored(row: Row) -> bool:
     return row["outcome"] == "ok" and row["score"] is not None
 
 
+def smallest_dense_int8(table: Table) -> Entry | None:
+    """The smallest plain dense network of 8-bit integers that is non-inferior on validation: a reference or a control that is
+    only rounded, whose validation score is at most the margin below the best reference's."""
+    scores = [entry.mean("val_score") for entry in table.entries if entry.rows[0]["recipe"] == REFERENCE]
+    best = max((score for score in scores if score is not None), default=None)
+    if best is None:
+        return None
+    good = []
+    for entry in table.entries:
+        *before, last = entry.rows[0]["recipe"].split(" + ")
+        plain = last.startswith("int8-") and (not before or (len(before) == 1 and is_control(before[0])))
+        score, size = entry.mean("val_score"), entry.median("artifact_bytes")
+        if plain and score is not None and size is not None and score >= best - table.margin:
+            good.append((size, entry))
+    return min(good, key=lambda one: one[0])[1] if good else None
+
+
 def _baselines(folds: Collection[str], metric: str, store: Store) -> dict[str, float]:
     """Mean test scores over prepared folds of the predictors to beat, without those that do not exist or are undefined."""
     means = {}

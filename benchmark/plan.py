@@ -27,6 +27,10 @@ from benchmark.suite import PassCall, Recipe, Suite
 
 StepKind: TypeAlias = Literal["prepare", "train", "pass", "export", "identity", "inspect", "evaluate", "latency", "memory"]
 MEASURED: tuple[StepKind, ...] = ("latency", "memory")
+METHOD = ("backend", "architecture", "recipe", "runtime")
+"""What names a method on a task, of a cell and of its row."""
+PLACE = ("task", "fold", *METHOD, "seed")
+"""What tells the cells of a suite apart, and their rows."""
 """Kinds that run after everything is built, latency alone on the machine."""
 _SOURCE_FOLD = 0
 """The fold of another task from which a network is transferred."""

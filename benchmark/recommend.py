@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from benchmark.budget import DeviceTier
+from benchmark.plan import METHOD
 
 Row: TypeAlias = Mapping[str, Any]
 Why: TypeAlias = Literal["outcome", "undefined", "bytes", "latency", "validation"]
-_METHOD = ("backend", "architecture", "recipe", "runtime")
 
 
 def fits(row: Row, tier: DeviceTier) -> bool:
@@ -74,7 +74,7 @@ def methods(rows: Iterable[Row]) -> list[Method]:
     """The rows of one task, grouped by method, without cells that do not exist (``skipped``)."""
     grouped: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        grouped[tuple(row[name] for name in _METHOD)].append(row)
+        grouped[tuple(row[name] for name in METHOD)].append(row)
     return [Method(tuple(group)) for group in grouped.values() if not all(row["outcome"] == "skipped" for row in group)]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmark.budget import DeviceTier, format_bytes, format_seconds
 from benchmark.leaderboard import Entry, Table
+from benchmark.plan import METHOD
 from benchmark.recommend import Answer, Method, Rejected, Row, answer
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, named, number, score_decimals
 
@@ -81,7 +82,7 @@ def _line(one: Answer, entries: Mapping[tuple[str, ...], Entry], style: Style) -
 
 
 def _key(row: Row) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("task", "backend", "architecture", "recipe", "runtime"))
+    return tuple(row[name] for name in ("task", *METHOD))
 
 
 def title(method: Method, one: Answer) -> str:

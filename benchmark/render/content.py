@@ -21,6 +21,7 @@ from benchmark.leaderboard import (
     disputed,
 )
 from benchmark.overall import DEFAULT, Overall, Standing, overall
+from benchmark.plan import PLACE
 from benchmark.render import answers
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, score_decimals, span
 from benchmark.statistics import DRAWS, MIN_SEEDS, MIN_UNITS
@@ -235,8 +236,7 @@ def _summary(groups: Mapping[str, Group], digits: int, style: Style) -> tuple[st
 
 
 def _refs(entries: Sequence[Entry]) -> tuple[tuple[Any, ...], ...]:
-    key = ("task", "fold", "backend", "architecture", "recipe", "runtime", "seed")
-    return tuple(tuple(entry.rows[0][name] for name in key) for entry in entries)
+    return tuple(tuple(entry.rows[0][name] for name in PLACE) for entry in entries)
 
 
 def _names(entry: Entry, runtimes: bool, style: Style) -> list[str]:

@@ -22,20 +22,19 @@ from benchmark.budget import DeviceTier
 from benchmark.folders import Layout
 from benchmark.leaderboard import CONTROL, PROVENANCE, Difference, Entry, Row, Table, is_control
 from benchmark.measure import quality
-from benchmark.plan import Cell, stored_cells
+from benchmark.plan import PLACE, Cell, stored_cells
 from benchmark.recommend import answer
 from benchmark.render import answers
 from benchmark.render.content import document
 from benchmark.render.curves import TRAINED_FOR, log_tail, read_curve
 from benchmark.render.latex import slug
-from benchmark.render.style import DASH, Grid, Style, bounded, named, number, score_decimals
+from benchmark.render.style import COLOURS, DASH, Grid, Style, bounded, named, number, score_decimals
 from benchmark.store import Store
 from benchmark.suite import REFERENCE
 
 _HERE = Path(__file__).parent / "report"
 _ASSETS = ("style.css", "theme.js", "report.js")
 _FLIPS = 200  # rows shown
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008: for the colour-blind too
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 
@@ -71,7 +70,7 @@ def write_report(
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("task", "fold", "backend", "architecture", "recipe", "runtime", "seed"))
+    return tuple(row[name] for name in PLACE)
 
 
 # The tables
@@ -183,7 +182,7 @@ def _front(table: Table, column: str, title: str, pages: Mapping[tuple[Any, ...]
     digits, traces = score_decimals(table.scores()), list(_lines(known, column, runtimes))  # lines lie below points
     for i, backend in enumerate(_backends(known)):
         mine = [entry for entry in known if entry.rows[0]["backend"] == backend]
-        colour = _COLOURS[i % len(_COLOURS)]
+        colour = COLOURS[i % len(COLOURS)]
         trace: dict[str, Any] = {
             "type": "scatter",
             "mode": "markers",
@@ -225,7 +224,7 @@ def _lines(known: Sequence[Entry], column: str, runtimes: bool) -> Iterator[dict
     for network in sorted(controlled):
         mine = [entry for entry in known if _network(entry) == network]
         joined = [one for one in mine if one.rows[0]["recipe"] == REFERENCE or is_control(one.rows[0]["recipe"])]
-        colour = _COLOURS[_backends(known).index(network[0]) % len(_COLOURS)]
+        colour = COLOURS[_backends(known).index(network[0]) % len(COLOURS)]
         where = f" on {network[2]}" if runtimes else ""
         line = {"dash": "dash", "color": colour}
         yield from _line(html.escape(f"{' '.join(filter(None, network[:2]))}{where}, narrower"), line, joined, column)
@@ -306,8 +305,10 @@ def _cell(cell: Cell, row: Row, store: Store, layout: Layout) -> dict[str, Any]:
 def _steps(cell: Cell) -> list[tuple[str, str]]:
     """(name, id) of the steps that the cell's outcome is made of, in their order."""
     steps = [("prepare", cell.prepare), *cell.teachers, *cell.chain, ("inspect", cell.inspect), ("evaluate", cell.evaluate)]
-    steps += [*(("latency", id_) for id_ in cell.latency), ("memory", cell.memory)]
-    return [(name, id_) for name, id_ in steps if id_]
+    steps += [*cell.anchors, *(("latency", id_) for id_ in cell.latency), ("memory", cell.memory)]
+    steps += [("memory of the identity model", cell.floor_memory)]
+    names = {id_: name for name, id_ in reversed(steps) if id_}  # a reference's steps are its own anchors too
+    return [(name, id_) for name, id_ in steps if names.get(id_) == name]
 
 
 def _files(row: Row, layout: Layout) -> Iterator[dict[str, Any]]:
@@ -322,7 +323,7 @@ def _files(row: Row, layout: Layout) -> Iterator[dict[str, Any]]:
 def _curve(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> Markup | None:
     traces = []
     for i, (name, points) in enumerate(curves):
-        look = {"line": {"color": _COLOURS[i % len(_COLOURS)]}, "marker": {"symbol": _SYMBOLS[i % len(_SYMBOLS)]}}
+        look = {"line": {"color": COLOURS[i % len(COLOURS)]}, "marker": {"symbol": _SYMBOLS[i % len(_SYMBOLS)]}}
         x, y = zip(*points, strict=True)
         traces.append({"type": "scatter", "mode": "lines+markers", "name": html.escape(name), "x": x, "y": y, **look})
     axes = {"xaxis": {"title": {"text": TRAINED_FOR}}, "yaxis": {"title": {"text": "validation score ↑"}}}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmark.leaderboard import Entry, Table
+from benchmark.plan import METHOD
 from benchmark.render.latex import escape, slug, unique
 from benchmark.render.style import bounded, number, score_decimals
 
@@ -33,7 +34,7 @@ def to_macros(tables: Sequence[Table]) -> str:
 
 
 def _parts(entry: Entry) -> list[str]:
-    return [entry.rows[0][name] for name in ("backend", "architecture", "recipe", "runtime")]
+    return [entry.rows[0][name] for name in METHOD]
 
 
 def _numbers(entry: Entry, digits: int, finer: int) -> Iterator[tuple[str, str]]:

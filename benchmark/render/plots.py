@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
 from benchmark.folders import Layout
-from benchmark.leaderboard import Entry, Table, is_control
+from benchmark.leaderboard import Entry, Table, is_control, smallest_dense_int8
 from benchmark.plan import Cell
 from benchmark.render.curves import TRAINED_FOR, read_curve
 from benchmark.render.latex import slug, unique
-from benchmark.render.style import named
+from benchmark.render.style import COLOURS, named
 from benchmark.suite import REFERENCE
 
 Curves: TypeAlias = Mapping[str, Sequence[tuple[float, float]]]
@@ -37,7 +37,6 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.5,
 }
 _WIDTH = 84 / 25.4  # inches
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008
 _APART = 0.05  # inches between an axis's label and the legend
 _MARKERS = ("o", "s", "D", "^", "X", "*")
 _LINES = ("-", "--", "-.", ":")
@@ -75,23 +74,6 @@ def read_curves(cells: Sequence[Cell], layout: Layout) -> dict[str, list[tuple[f
     return dict(sorted(found.items()))
 
 
-def smallest_dense_int8(table: Table) -> Entry | None:
-    """The smallest plain dense network of 8-bit integers that is non-inferior on validation: a reference or a control that is
-    only rounded, whose validation score is at most the margin below the best reference's."""
-    scores = [entry.mean("val_score") for entry in table.entries if entry.rows[0]["recipe"] == REFERENCE]
-    best = max((score for score in scores if score is not None), default=None)
-    if best is None:
-        return None
-    good = []
-    for entry in table.entries:
-        *before, last = entry.rows[0]["recipe"].split(" + ")
-        plain = last.startswith("int8-") and (not before or (len(before) == 1 and is_control(before[0])))
-        score, size = entry.mean("val_score"), entry.median("artifact_bytes")
-        if plain and score is not None and size is not None and score >= best - table.margin:
-            good.append((size, entry))
-    return min(good, key=lambda one: one[0])[1] if good else None
-
-
 def front(table: Table) -> Figure | None:
     """Score against bytes: references filled, the front by validation ringed, networks joined with what is trained narrower."""
     known = [entry for entry in table.entries if entry.score is not None and entry.median("artifact_bytes")]
@@ -100,7 +82,7 @@ def front(table: Table) -> Figure | None:
     figure, axes = _axes(62)
     ringed = narrower = False
     for i, backend in enumerate(sorted({entry.rows[0]["backend"] for entry in known})):
-        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+        colour, marker = COLOURS[i % len(COLOURS)], _MARKERS[i % len(_MARKERS)]
         mine = [entry for entry in known if entry.rows[0]["backend"] == backend]
         for entry in mine:
             x, y = _kib(entry), entry.score or 0.0
@@ -171,7 +153,7 @@ def latency(table: Table) -> Figure | None:
             place,
             p50 - floor,
             left=floor,
-            color=_COLOURS[0],
+            color=COLOURS[0],
             edgecolor="black",
             linewidth=0.4,
             label="p50 above it" if first else None,
@@ -205,7 +187,7 @@ def budget(table: Table) -> Figure | None:
                 share,
                 height,
                 label=name if place == 0 else None,
-                color=_COLOURS[i],
+                color=COLOURS[i],
                 hatch=("", "////", "....", "xxxx")[i],
                 edgecolor="black",
                 linewidth=0.3,
@@ -231,8 +213,8 @@ def training(curves: Curves) -> Figure | None:
         axes.plot(
             *zip(*points, strict=True),
             label=_printable(label),
-            color=_COLOURS[i % len(_COLOURS)],
-            linestyle=_LINES[i // len(_COLOURS) % len(_LINES)],
+            color=COLOURS[i % len(COLOURS)],
+            linestyle=_LINES[i // len(COLOURS) % len(_LINES)],
             marker=_MARKERS[i % len(_MARKERS)],
             markersize=2,
         )

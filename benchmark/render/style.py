@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 DASH = "–"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Of Okabe and Ito 2008, "Color universal design": for the colour-blind too."""
 
 
 @dataclass(frozen=True)

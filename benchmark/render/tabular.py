@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmark.leaderboard import COLUMNS, Entry, Row, Table
 from benchmark.overall import overall
+from benchmark.plan import METHOD
 
 
 def to_json(rows: Sequence[Row]) -> str:
@@ -99,7 +100,7 @@ def _method(table: Table, entry: Entry) -> dict[str, Any]:
         differences[f"{name}_verdict"] = one.verdict if one else None
     values = {
         "task": table.task,
-        **{name: first[name] for name in ("backend", "architecture", "recipe", "runtime")},
+        **{name: first[name] for name in METHOD},
         "rank": entry.rank,
         "seeds": sorted({row["seed"] for row in entry.rows}),
         "folds": sorted({row["fold"] for row in entry.rows}),

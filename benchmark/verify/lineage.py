@@ -12,13 +12,13 @@ from benchmark import limits
 from benchmark import plan as plans
 from benchmark.errors import UserError
 from benchmark.explain import changes
-from benchmark.plan import Cell, Plan, Step
+from benchmark.plan import PLACE, Cell, Plan, Step
 from benchmark.runner import machine
 from benchmark.specs import TaskSpec
 from benchmark.store import StepResult
 from benchmark.suite import Suite
 from benchmark.verify.findings import Findings, count, leaves
-from benchmark.verify.subject import PLACE, Fold, Subject
+from benchmark.verify.subject import Fold, Subject
 
 _OF_PLAN = ("suite", "modality", "metrics", "margin", "unit", "output", "sensitive")
 """What else a cell says that follows from its suite and the specs."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPLITS = ("validation", "test")
-PLACE = ("task", "fold", "backend", "architecture", "recipe", "runtime", "seed")
-"""What tells the cells of a suite apart, and its rows."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from benchmark import folders
 from benchmark.errors import UserError, one_line
 from benchmark.folders import Layout
 from benchmark.leaderboard import COLUMNS, Row
+from benchmark.plan import PLACE
 from benchmark.render.child import FILES, render
 from benchmark.verify.findings import SHOWN, Findings, count, leaves
-from benchmark.verify.subject import PLACE
 
 _MOST_BYTES = 256 * 1024**2
 _STAMPED = "by its stamp it was made by another version of the code, or from another state of the store"

@@ -125,7 +125,7 @@ def test_also_in_captions_headers_and_below_the_table() -> None:
     failed = row(recipe="x_1", outcome="failed", reason="100% of {it}")
     latex = render(row(), task="credit_50%", others=(failed,))
     assert r"\caption{credit\_50\%. accuracy on 200 test rows (200 rows);" in latex
-    assert r"those of the best are bold. [95~\%]: over the choice of rows only" in latex
+    assert r"those of rank 1 are bold. [95~\%]: over the choice of rows only" in latex
     assert r"\label{tab:pocketbench-edge-credit-50}" in latex
     assert r"torch cnn x\_1, seed 0, fold 0: failed (100\% of \{it\})" in latex
     headers = tabulars(latex)[2][1][0]

@@ -11,7 +11,7 @@ import matplotlib
 import pytest
 
 from benchmark.folders import Layout
-from benchmark.leaderboard import COLUMNS, Entry, Row, Table
+from benchmark.leaderboard import COLUMNS, Entry, Row, Table, smallest_dense_int8
 from benchmark.plan import Cell
 from benchmark.render import plots
 from benchmark.statistics import Interval
@@ -83,14 +83,14 @@ def test_the_front_shows_each_method_where_it_lies() -> None:
 
 def test_the_smallest_dense_int8_network_is_plain_and_non_inferior_on_validation() -> None:
     whole = table(*entries())
-    found = plots.smallest_dense_int8(whole)
+    found = smallest_dense_int8(whole)
     assert found is not None
     assert found.rows[0]["recipe"] == "narrow(width=0.25) + int8-static"  # smaller ones are pruned; 0.941 is within 0.01 of 0.95
     stricter = Table("digits", "accuracy", 0.005, "row", (0,), 100, 100, whole.entries, (), {})
-    found = plots.smallest_dense_int8(stricter)
+    found = smallest_dense_int8(stricter)
     assert found is not None
     assert found.rows[0]["recipe"] == "int8-static"
-    assert plots.smallest_dense_int8(table(*entries()[:2])) is None
+    assert smallest_dense_int8(table(*entries()[:2])) is None
     marks = [line for line in lines(plots.front(whole)) if line.get_linestyle() == ":" and len(line.get_xdata()) == 2]
     assert float(marks[0].get_xdata()[0]) == 6.0
 
