@@ -23,14 +23,17 @@ _KEY = ".rendered"
 
 
 def render(root: Path) -> Path:
-    """Renders the results folder ``root``; returns the Markdown leaderboard. Skipped when neither rows nor code have changed."""
+    """Renders the results folder ``root``; returns the Markdown leaderboard. Skipped when neither the results nor the code nor
+    what was written has changed."""
     key = _key(root)
     stamp = root / _KEY
     if not (
-        all((root / name).exists() for name in (*FILES, PAGE)) and stamp.exists() and stamp.read_text(encoding="ascii") == key
+        all((root / name).exists() for name in (*FILES, PAGE))
+        and stamp.exists()
+        and stamp.read_text(encoding="ascii") == f"{key} {_written(root)}"
     ):
         _child(root)
-        stamp.write_text(key, encoding="ascii")
+        stamp.write_text(f"{key} {_written(root)}", encoding="ascii")
     return root / FILES[0]
 
 
@@ -51,8 +54,13 @@ def _child(root: Path, *what: str) -> None:
     child.check_returncode()
 
 
+def _written(root: Path) -> str:
+    """Digest of the files: others read them, so that one that was edited or cut must not stand."""
+    return hashlib.sha256(b"".join(hashlib.sha256((root / name).read_bytes()).digest() for name in FILES)).hexdigest()
+
+
 def _key(root: Path) -> str:
-    """Digest of everything the files depend on: the grid, the results of its steps, and the code."""
+    """Digest of what the files depend on: the grid, the results of its steps, and the code."""
     store = open_store(root / "store.sqlite")
     try:
         ids = {id_ for cell in stored_cells(store) for id_ in cell.steps()}
