@@ -48,7 +48,7 @@ from benchmark.plan import (
     worth_measuring,
 )
 from benchmark.registry import Registry
-from benchmark.specs import TaskSpec
+from benchmark.specs import CompressorSpec, TaskSpec
 from benchmark.step_report import FILE, StepReport, read_report
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
 from benchmark.suite import Suite, dump
@@ -787,11 +787,23 @@ def _describe(suite: Suite, registry: Registry) -> dict[str, Any]:
         "seeds": suite.seeds,
         "licences": {name: _task(registry, name).licence for name in suite.tasks},
         "citations": {name: _task(registry, name).citation for name in suite.tasks},
+        "methods": _methods(suite, registry),
         "published": {name: [dataclasses.asdict(one) for one in _task(registry, name).published] for name in suite.tasks},
         "build": dataclasses.asdict(suite.build),
         "measure": dataclasses.asdict(suite.measure),
         "tiers": [dataclasses.asdict(tier) for tier in suite.tiers],
     }
+
+
+def _methods(suite: Suite, registry: Registry) -> dict[str, list[str]]:
+    """The passes of a suite that somebody is to be cited for, of whichever back ends have them, and whom to cite."""
+    found: dict[str, dict[str, None]] = {}
+    for name in dict.fromkeys(call.name for recipe in suite.recipes for call in recipe.passes):
+        specs = [one.spec for backend in suite.backends if (one := registry.compressor(backend, name))]
+        citations = [text for spec in specs if isinstance(spec, CompressorSpec) for text in spec.citations]
+        if citations:
+            found[name] = dict.fromkeys(citations)
+    return {name: list(citations) for name, citations in found.items()}
 
 
 def _git_commit() -> str:

@@ -210,6 +210,7 @@ class CompressorSpec(_Spec):
     ``context.source``; none where the parameter is empty.
     ``anywhere``: a start pass that may also stand behind others on checkpoints; there it is a model pass, given their checkpoint.
     ``last``: what it saves is no checkpoint that other model passes could change, so none may follow it in a recipe.
+    ``citations``: whom to cite for it, a sentence each, with a doi or an arXiv number.
     """
 
     stage: Stage
@@ -221,6 +222,7 @@ class CompressorSpec(_Spec):
     anywhere: bool = False
     last: bool = False
     params: tuple[Param, ...] = ()
+    citations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -132,6 +132,14 @@ def test_tables_made_again_are_the_same(results: Path, tmp_path: Path) -> None:
         assert (copy / name).read_bytes() == (results / name).read_bytes(), name
 
 
+def test_the_bibliography_has_the_tasks_and_the_passes(results: Path) -> None:
+    text = (results / "references.bib").read_text(encoding="utf-8")
+    keys = re.findall(r"^@misc\{(.*),$", text, re.MULTILINE)
+    tasks = ["mnist-10k", "nodule-shape", "german-credit", "watch-imu"]
+    assert keys == ["pocketbench", *tasks, "prune-structured", "prune-structured-2", "int8-static"]
+    assert "arXiv:2301.12900" in text
+
+
 def test_two_runs_from_scratch_are_equal(results: Path, tmp_path: Path, stable: Stable) -> None:
     """Of two tasks; the next test has another."""
     tasks = ("nodule-shape", "watch-imu")

@@ -55,9 +55,13 @@ def _numbers(entry: Entry, digits: int, finer: int) -> Iterator[tuple[str, str]]
 
 def to_bibtex(suite: Mapping[str, Any]) -> str:
     """BibTeX entries of PocketBench, and of the tasks and passes of a run. ``suite``: what the store keeps of the suite."""
-    citations = suite.get("citations", {})
-    _, *keys = unique(["pocketbench", *map(slug, citations)])
-    return "\n\n".join([_SOFTWARE, *map(_entry, keys, citations, citations.values())]) + "\n"
+    of_passes: dict[str, str] = {}  # two passes may rest on one paper
+    for name, texts in suite.get("methods", {}).items():
+        for text in texts:
+            of_passes.setdefault(text, name)
+    cited = [*suite.get("citations", {}).items(), *((name, text) for text, name in of_passes.items())]
+    _, *keys = unique(["pocketbench", *(slug(name) for name, _ in cited)])
+    return "\n\n".join([_SOFTWARE, *(_entry(key, *one) for key, one in zip(keys, cited, strict=True))]) + "\n"
 
 
 def _entry(key: str, name: str, citation: str) -> str:

@@ -120,6 +120,7 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
             *(Param("student", "", choices=("", *_STUDENTS)), _WIDTH),
             *(Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
         ),
+        citations=("G. Hinton, O. Vinyals and J. Dean, Distilling the knowledge in a neural network, 2015, arXiv:1503.02531",),
         requires=_REQUIRES,
         extra="jax",
     )
@@ -134,6 +135,10 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
             Param("source", ""),
             Param("learn", "full", choices=("frozen", "partial", "full")),
             Param("finetune", 1.0, low=0.0),
+        ),
+        citations=(
+            "J. Yosinski, J. Clune, Y. Bengio and H. Lipson, How transferable are features in deep neural "
+            "networks?, 2014, arXiv:1411.1792",
         ),
         requires=_REQUIRES,
         extra="jax",
@@ -150,6 +155,11 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
             *(Param("rounds", 1, low=1, high=20), Param("round_to", 1, low=1, high=32)),
             _FINETUNE,
         ),
+        citations=(
+            "H. Li, A. Kadav, I. Durdanovic, H. Samet and H. P. Graf, Pruning filters for efficient "
+            "ConvNets, 2017, arXiv:1608.08710",
+            "G. Fang, X. Ma, M. Song, M. B. Mi and X. Wang, DepGraph: towards any structural pruning, 2023, arXiv:2301.12900",
+        ),
         requires=_REQUIRES,
         extra="jax",
     )
@@ -165,6 +175,12 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
             Param("schedule", "one-shot", choices=("one-shot", "cubic")),
             _FINETUNE,
         ),
+        citations=(
+            "S. Han, J. Pool, J. Tran and W. J. Dally, Learning both weights and connections for efficient "
+            "neural networks, 2015, arXiv:1506.02626",
+            "M. Zhu and S. Gupta, To prune, or not to prune: exploring the efficacy of pruning for model "
+            "compression, 2017, arXiv:1710.01878",
+        ),
         requires=_REQUIRES,
         extra="jax",
     )
@@ -175,6 +191,10 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         stage="model",
         backend="jax",
         params=(Param("keep", 0.9, low=0.0, high=1.0), Param("by", "energy", choices=("energy", "rank")), _FINETUNE),
+        citations=(
+            "E. Denton, W. Zaremba, J. Bruna, Y. LeCun and R. Fergus, Exploiting linear structure within "
+            "convolutional networks for efficient evaluation, 2014, arXiv:1404.0736",
+        ),
         requires=_REQUIRES,
         extra="jax",
     )
@@ -186,6 +206,10 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         backend="jax",
         last=True,
         params=(_FINETUNE,),
+        citations=(
+            "B. Jacob et al., Quantization and training of neural networks for efficient "
+            "integer-arithmetic-only inference, 2018, arXiv:1712.05877",
+        ),
         requires=_REQUIRES,
         extra="jax",
     )

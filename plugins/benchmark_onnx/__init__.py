@@ -47,6 +47,12 @@ def benchmark_runtimes() -> Iterable[RuntimeSpec]:
     )
 
 
+_DEEP_COMPRESSION = (
+    "S. Han, H. Mao and W. J. Dally, Deep compression: compressing deep neural networks with pruning, trained quantization and "
+    "Huffman coding, 2016, arXiv:1510.00149"
+)
+
+
 @hookimpl
 def benchmark_compressors() -> Iterable[CompressorSpec]:
     yield _pass(
@@ -55,6 +61,10 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         "Weights and activations as int8, ranges from training rows (ONNX Runtime's static quantization, QDQ).",
         Param("calibration_rows", 256, low=1),
         Param("calibration", "minmax", choices=("minmax", "entropy", "percentile")),
+        citations=(
+            "B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, "
+            "2018, arXiv:1712.05877",
+        ),
     )
     yield _pass(
         "int8-dynamic",
@@ -67,10 +77,11 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         "benchmark_onnx._weights:Cluster",
         "The weights of each layer rounded to 2 ** bits values (k-means), of which `pack` can make a smaller file.",
         Param("bits", 4, low=1, high=8),
+        citations=(_DEEP_COMPRESSION,),
     )
 
 
-def _pass(name: str, target: str, summary: str, *params: Param) -> CompressorSpec:
+def _pass(name: str, target: str, summary: str, *params: Param, citations: tuple[str, ...] = ()) -> CompressorSpec:
     return CompressorSpec(
         name=name,
         target=target,
@@ -79,5 +90,6 @@ def _pass(name: str, target: str, summary: str, *params: Param) -> CompressorSpe
         accepts=("onnx",),
         produces="onnx",
         params=params,
+        citations=citations,
         requires={"onnx": "onnx", "onnxruntime": "onnxruntime", "numpy": "numpy", "sklearn": "scikit-learn"},
     )

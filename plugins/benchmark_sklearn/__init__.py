@@ -61,5 +61,9 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         backend="sklearn",
         uses_reference=True,
         params=(Param("leaves", 32, low=2),),
+        citations=(
+            "M. W. Craven and J. W. Shavlik, Extracting tree-structured representations of trained networks, "
+            "Advances in Neural Information Processing Systems 8, 1996",
+        ),
         requires=_REQUIRES,
     )

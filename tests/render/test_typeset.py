@@ -35,6 +35,7 @@ SUITE: dict[str, Any] = {
     "measure": {"processes": 3, "rounds": 3, "calls": 100},
     "tiers": [{"name": "S_1 & {x}", "bytes": 65_536, "latency_p90": 0.001}],
     "bundle": "0123456789abcdef" * 4,
+    "methods": {"distil": ["A. Teacher, Telling & showing, 2015"], "x": ["A. Teacher, Telling & showing, 2015", "B, 2016"]},
     "citations": {"a & b": "Å. Nobody & Sons: 100% {of} it_all. Journal $1, 2019. doi:10.1000/x_y", "A-b": "None"},
 }
 
@@ -154,12 +155,14 @@ def test_numbers_for_running_text_and_references(typeset: Typeset) -> None:
     key = "a-b/torch/narrow-width-0-5/narrow-width-0-5/onnxruntime"
     body = rf"SCORE \pocketbench{{{key}/score}} \pocketbench{{{key}/interval}} BYTES \pocketbench{{{key}/bytes}} END "
     body += r"TWO \pocketbench{a-b/torch/x-y/x-y/onnxruntime-2/rank} END"
-    body += r"\cite{pocketbench,a-b,a-b-2}\bibliographystyle{plain}\bibliography{references}"
+    body += r"\cite{pocketbench,a-b,a-b-2,distil,x}\bibliographystyle{plain}\bibliography{references}"
     log, text = typeset("pdflatex", files, body)
     printed = " ".join(text.split())
     assert "SCORE 0.800 [0.780, 0.820] BYTES 1,234,567 END" in printed
     assert "TWO 3 END" in printed
     assert "Å. Nobody & Sons: 100% {of} it_all. Journal $1, 2019." in printed
+    assert printed.count("A. Teacher, Telling & showing, 2015") == 1
+    assert "B, 2016" in printed
     assert "undefined" not in log
 
 
