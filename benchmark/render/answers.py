@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,13 +36,15 @@ def section(tables: Sequence[Table], rows: Sequence[Row], tiers: Sequence[Device
             leaves=(("", tuple(range(8))), ("runner-up", (0, 1, 8, 9))),
         ),
     ]
+    baselines = {table.task: table.baselines for table in tables}
+    devices: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for one in found:
+        if one.best:
+            for remark in remarks(one.best, baselines[one.task]):
+                devices[one.task, title(one.best, one), remark].append(one.tier.name)
     noted = [
-        style.say(
-            "{task}, {name}: {method}: {remark}", task=one.task, name=one.tier.name, method=title(one.best, one), remark=remark
-        )
-        for one in found
-        if one.best
-        for remark in remarks(one.best, next(table.baselines for table in tables if table.task == one.task))
+        style.say("{task} ({names}), {method}: {remark}", task=task, names=", ".join(names), method=method, remark=remark)
+        for (task, method, remark), names in devices.items()
     ]
     if noted:
         parts += [style.text("To be noted:"), tuple(noted)]

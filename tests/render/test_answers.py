@@ -262,6 +262,6 @@ def test_a_method_that_no_trivial_predictor_loses_to_says_so() -> None:
     ]
     (table,) = tables(["digits"], rows)
     weak = dataclasses.replace(table, baselines={"trivial": 0.6})
-    parts = section([weak], rows, [S], PLAIN).parts
-    assert parts[parts.index("To be noted:") + 1] == tuple(f"digits, S: torch cnn a: {text}" for text in beaten)
+    parts = section([weak], rows, [S, DeviceTier("any")], PLAIN).parts
+    assert parts[parts.index("To be noted:") + 1] == tuple(f"digits (S, any), torch cnn a: {text}" for text in beaten)
     assert "To be noted:" not in section(tables(["digits"], ROWS), ROWS, [S], PLAIN).parts
