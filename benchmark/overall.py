@@ -11,7 +11,7 @@ from benchmark.leaderboard import Entry, Table
 from benchmark.suite import REFERENCE
 
 DEFAULT = "default"
-"""The architecture of a back end that has a single one on each task: which one depends on the modality."""
+"""The architecture of back ends that have the same single one on each task: which one depends on the task."""
 
 
 class Name(NamedTuple):
@@ -26,18 +26,20 @@ class Name(NamedTuple):
 class Standing:
     """A method over tasks. ``scores``: task -> its normalised score, the mean over back ends: 0 is the task's trivial baseline
     (the constant one where it has no other), 1 its best reference; tasks without a complete entry are missing. ``spread``: the
-    largest difference between two back ends on a task, None with one. ``mean``: over all tasks, None where one is missing (the
-    strict view). ``imputed``: the mean with the constant predictor's score on missing tasks. ``rank``: by ``mean``, equal means
-    sharing it; None without a mean. ``record``: wins, ties and losses against each other method, by its name: on a task a
-    method wins where a back end has it at a better rank than the other, and none at a worse."""
+    largest difference between two back ends on a task, None with one. ``cells``: on how many tasks and back ends it is, of how
+    many its architecture is. ``mean``: over all tasks, None where one of these cells is missing (the strict view): a mean over
+    fewer back ends is of others. ``imputed``: the mean with the constant predictor's score in missing cells. ``place``: by
+    ``mean``, equal means sharing it; None without a mean. ``record``: wins, ties and losses against each other method, by its
+    name: on a task a method wins where a back end has it at a better rank than the other, and none at a worse."""
 
     name: Name
     backends: tuple[str, ...]
     scores: Mapping[str, float]
     spread: float | None
+    cells: tuple[int, int]
     mean: float | None
     imputed: float
-    rank: int | None
+    place: int | None
     record: Mapping[Name, tuple[int, int, int]]
 
     @property
@@ -69,9 +71,13 @@ def overall(tables: Sequence[Table]) -> Overall | None:
             if entry.rank is not None:
                 name = Name(labels[row["backend"], row["architecture"]], row["recipe"], row["runtime"])
                 found[name][table.task][row["backend"]] = entry
-    standings = [_standing(name, tasks, found, scales) for name, tasks in found.items()]
+    wanted: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for name, tasks in found.items():
+        for task, entries in tasks.items():
+            wanted[name.architecture, name.runtime][task].update(entries)
+    standings = [_standing(name, tasks, wanted[name.architecture, name.runtime], found, scales) for name, tasks in found.items()]
     means = sorted((one.mean for one in standings if one.mean is not None), reverse=True)
-    ranked = [replace(one, rank=None if one.mean is None else means.index(one.mean) + 1) for one in standings]
+    ranked = [replace(one, place=None if one.mean is None else means.index(one.mean) + 1) for one in standings]
     ranked.sort(key=lambda one: (one.mean is None, -(one.imputed if one.mean is None else one.mean)))
     return Overall(tuple(ranked), tuple(scales), tuple(table.task for table in tables if table.task not in scales))
 
@@ -103,27 +109,48 @@ def _labels(tables: Iterable[Table]) -> dict[tuple[str, str], str]:
     for table in tables:
         for row in (*(entry.rows[0] for entry in table.entries), *table.others):
             used[row["backend"]][table.task].add(row["architecture"])
-    single = {backend for backend, tasks in used.items() if all(len(names) == 1 for names in tasks.values())}
+    single = {
+        backend: {task: next(iter(names)) for task, names in tasks.items()}
+        for backend, tasks in used.items()
+        if all(len(names) == 1 for names in tasks.values())
+    }
+    choices = [one for one in single.values() if len(set(one.values())) > 1]  # else it has a name of its own
+
+    def label(backend: str, name: str) -> str:
+        if single.get(backend) not in choices:
+            return name
+        same = all(one == single[backend] for one in choices)
+        return DEFAULT if same else f"{DEFAULT} of {backend}"
+
     pairs = {(backend, name) for backend, tasks in used.items() for names in tasks.values() for name in names}
-    return {(backend, name): DEFAULT if backend in single else name for backend, name in pairs}
+    return {(backend, name): label(backend, name) for backend, name in pairs}
 
 
 def _standing(
     name: Name,
     tasks: Mapping[str, Mapping[str, Entry]],
+    wanted: Mapping[str, set[str]],
     all_: Mapping[Name, Mapping[str, Mapping[str, Entry]]],
     scales: Mapping[str, _Scale],
 ) -> Standing:
-    by_task = {task: [scales[task].of(one.score) for one in tasks[task].values() if one.score is not None] for task in tasks}
-    scores = {task: sum(values) / len(values) for task, values in by_task.items()}
-    imputed = [scores.get(task, scale.of(scale.constant)) for task, scale in scales.items()]
-    spreads = [max(values) - min(values) for values in by_task.values() if len(values) > 1]
+    by_task = {
+        task: {backend: scales[task].of(one.score) for backend, one in tasks[task].items() if one.score is not None}
+        for task in tasks
+    }
+    scores = {task: sum(values.values()) / len(values) for task, values in by_task.items()}
+    spreads = [max(values.values()) - min(values.values()) for values in by_task.values() if len(values) > 1]
+    imputed = []
+    for task, scale in scales.items():
+        backends = wanted.get(task) or {""}
+        imputed.append(sum(by_task.get(task, {}).get(one, scale.of(scale.constant)) for one in backends) / len(backends))
+    there, all_cells = sum(map(len, by_task.values())), sum(len(wanted.get(task) or {""}) for task in scales)
     return Standing(
         name,
         tuple(sorted({backend for entries in tasks.values() for backend in entries})),
         scores,
         max(spreads) if spreads else None,
-        sum(scores.values()) / len(scores) if len(scores) == len(scales) else None,
+        (there, all_cells),
+        sum(scores.values()) / len(scores) if there == all_cells else None,
         sum(imputed) / len(imputed),
         None,
         {other: _record(tasks, theirs) for other, theirs in all_.items() if other != name},

@@ -61,10 +61,10 @@ def test_a_method_that_lacks_a_task_has_no_mean_and_no_rank() -> None:  # case L
         )
     )
     shown = {one.name.recipe: one for one in whole.standings}
-    assert (shown["x"].mean, shown["x"].rank, len(shown["x"].scores), len(whole.tasks)) == (None, None, 2, 3)
+    assert (shown["x"].mean, shown["x"].place, len(shown["x"].scores), len(whole.tasks)) == (None, None, 2, 3)
     assert shown["x"].imputed == pytest.approx(0.6)  # the constant predictor's 0 where it is missing
     assert shown["y"].mean == pytest.approx(0.81667, abs=1e-5)
-    assert shown["y"].rank == 2
+    assert shown["y"].place == 2
     assert [one.name.recipe for one in whole.standings] == ["reference", "y", "x"]
 
 
@@ -80,24 +80,56 @@ def test_scores_are_normalised_by_the_trivial_baseline_and_the_best_reference() 
     (p,) = (one for one in whole.standings if one.name.recipe == "p")
     assert p.scores == {"a": pytest.approx(0.5), "b": pytest.approx(1.25)}
     assert p.mean == pytest.approx(0.875)
-    assert (p.rank, p.spread) == (2, None)
+    assert (p.place, p.spread) == (2, None)
 
 
-def test_back_ends_are_replicates_of_a_method() -> None:
-    def both(task: str, torch: float, jax: float) -> tuple[Entry, ...]:
+def test_back_ends_with_the_same_networks_are_replicates_of_a_method() -> None:
+    def both(task: str, architecture: str, torch: float, jax: float) -> tuple[Entry, ...]:
         return (
-            entry(task, "reference", 1.0),
-            entry(task, "reference", 0.9, backend="jax", architecture="mlp"),
-            entry(task, "p", torch, 2),
-            entry(task, "p", jax, 3, backend="jax", architecture="mlp"),
+            entry(task, "reference", 1.0, architecture=architecture),
+            entry(task, "reference", 0.9, backend="jax", architecture=architecture),
+            entry(task, "p", torch, 2, architecture=architecture),
+            entry(task, "p", jax, 3, backend="jax", architecture=architecture),
         )
 
-    whole = found(table("a", *both("a", 0.8, 0.6)), table("b", *both("b", 0.5, 0.9)))
+    whole = found(table("a", *both("a", "cnn", 0.8, 0.6)), table("b", *both("b", "mlp", 0.5, 0.9)))
     (p,) = (one for one in whole.standings if one.name.recipe == "p")
     assert p.name == name("p")  # each back end has a single architecture on each task
     assert p.backends == ("jax", "torch")
     assert p.scores == {"a": pytest.approx(0.7), "b": pytest.approx(0.7)}
     assert p.spread == pytest.approx(0.4)
+    assert p.cells == (4, 4)
+
+
+def test_a_recipe_gains_nothing_by_lacking_the_weakest_back_end() -> None:
+    """Neither another kind of model nor a missing back end may change what a mean is over."""
+
+    def three(task: str, architecture: str) -> tuple[Entry, ...]:
+        return (
+            entry(task, "reference", 1.0, architecture=architecture),
+            entry(task, "reference", 0.2, 3, backend="jax", architecture=architecture),
+            entry(task, "reference", 0.1, 4, backend="sklearn", architecture="tree"),
+            entry(task, "p", 0.9, 2, architecture=architecture),
+        )
+
+    whole = found(table("a", *three("a", "cnn")), table("b", *three("b", "mlp")))
+    shown = {(one.name.architecture, one.name.recipe): one for one in whole.standings}
+    assert shown.keys() == {(DEFAULT, "reference"), ("tree", "reference"), (DEFAULT, "p")}
+    assert shown[DEFAULT, "reference"].mean == pytest.approx(0.6)
+    assert shown[DEFAULT, "reference"].place == 1
+    assert (shown[DEFAULT, "p"].mean, shown[DEFAULT, "p"].place, shown[DEFAULT, "p"].cells) == (None, None, (2, 4))
+    assert shown[DEFAULT, "p"].imputed == pytest.approx(0.45)  # the constant predictor's 0 for jax
+    assert shown["tree", "reference"].mean == pytest.approx(0.1)
+    assert shown["tree", "reference"].cells == (2, 2)
+
+
+def test_back_ends_with_other_networks_are_no_replicates() -> None:
+    def both(task: str, torch: str, jax: str) -> Table:
+        other = entry(task, "reference", 0.5, 2, backend="jax", architecture=jax)
+        return table(task, entry(task, "reference", 1.0, architecture=torch), other)
+
+    whole = found(both("a", "cnn", "resnet-8"), both("b", "mlp", "resmlp"))
+    assert [one.name.architecture for one in whole.standings] == ["default of torch", "default of jax"]
 
 
 def test_several_architectures_of_a_back_end_are_several_methods() -> None:
@@ -105,7 +137,7 @@ def test_several_architectures_of_a_back_end_are_several_methods() -> None:
         return table(task, entry(task, "reference", 0.9), entry(task, "reference", 0.7, 2, architecture="mlp"))
 
     whole = found(two("a"), two("b"))
-    assert [(one.name.architecture, one.mean, one.rank) for one in whole.standings] == [
+    assert [(one.name.architecture, one.mean, one.place) for one in whole.standings] == [
         ("cnn", 1.0, 1),
         ("mlp", pytest.approx(0.7 / 0.9), 2),
     ]
@@ -122,8 +154,9 @@ def test_wins_ties_and_losses_are_of_ranks_on_common_tasks() -> None:
         entry("c", "p", 0.75, 3, backend="jax"),
     )
     shown = {one.name.recipe: one for one in found(a, b, c).standings}
-    assert shown["p"].record == {name("reference"): (1, 2, 0), name("q"): (1, 0, 0)}  # on c the back ends disagree
-    assert shown["reference"].record == {name("p"): (0, 2, 1), name("q"): (1, 0, 0)}
+    reference, p, q = (name(recipe, "cnn") for recipe in ("reference", "p", "q"))
+    assert shown["p"].record == {reference: (1, 2, 0), q: (1, 0, 0)}  # on c the back ends disagree
+    assert shown["reference"].record == {p: (0, 2, 1), q: (1, 0, 0)}
     assert (shown["p"].total, shown["q"].total) == ((2, 2, 0), (0, 0, 2))
 
 
@@ -131,7 +164,7 @@ def test_equal_means_share_a_rank() -> None:
     def one(task: str) -> Table:
         return table(task, entry(task, "reference", 0.8), entry(task, "p", 0.8), entry(task, "q", 0.4))
 
-    assert [(one.name.recipe, one.rank) for one in found(one("a"), one("b")).standings] == [
+    assert [(one.name.recipe, one.place) for one in found(one("a"), one("b")).standings] == [
         ("reference", 1),
         ("p", 1),
         ("q", 3),

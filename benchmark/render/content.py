@@ -432,26 +432,28 @@ def _overall(found: Overall, style: Style) -> Section:
     runtimes = len({one.name.runtime for one in found.standings}) > 1
     caption = style.text("Normalised scores: 0 is the task's trivial baseline, 1 its best reference; the mean over back ends.")
     reading = style.say(
-        "Sorted by the mean over tasks, of which no test says that it differs; a method that lacks a task has no mean and no "
-        "rank (strict view), and in the column imputed the constant predictor's score there. spread: the largest difference "
-        "between two back ends on a task. W/T/L: wins, ties and losses against all other methods, counted by task: a win is a "
-        "better rank there. The architecture {default} is the single one that a back end has on each task.",
+        "place: by the mean over tasks. It says nothing of whether two methods differ; on each task, ranks do. coverage: tasks "
+        "and back ends on which a method is, of those on which its model is. One that lacks any has no mean and no place (strict "
+        "view), and in the column imputed the constant predictor's score there. spread: the largest difference between two back "
+        "ends on a task. W/T/L: wins, ties and losses against all other methods, counted by task: a win is a better rank there. "
+        "The model {default} is the single one that each of its back ends has on a task.",
         default=DEFAULT,
     )
     if found.left_out:
         text = " Without {tasks}, where no reference beats the baseline."
         reading += style.say(text, tasks=", ".join(found.left_out))
-    headers = ["rank", "model", "recipe", *(["runtime"] if runtimes else []), "back ends"]
+    headers = ["place", "model", "recipe", *(["runtime"] if runtimes else []), "back ends"]
     numbers = ["mean ↑", "imputed ↑", "coverage", "spread ↓", "W/T/L"]
 
     def line(one: Standing) -> tuple[str, ...]:
         names = [one.name.architecture, one.name.recipe, *([one.name.runtime] if runtimes else []), ", ".join(one.backends)]
-        values = [number(one.mean, ".2f"), number(one.imputed, ".2f"), f"{len(one.scores)}/{len(found.tasks)}"]
+        values = [number(one.mean, ".2f"), number(one.imputed, ".2f"), "/".join(map(str, one.cells))]
         values += [number(one.spread, ".2f"), "/".join(map(str, one.total))]
         values += [number(one.scores.get(task), ".2f") for task in found.tasks]
-        rank = DASH if one.rank is None else str(one.rank)
-        return (style.text(rank), *map(style.name, names), *map(style.text, values))
+        place = DASH if one.place is None else str(one.place)
+        return (style.text(place), *map(style.name, names), *map(style.text, values))
 
+    width = len(headers) + len(numbers)
     return Section(
         style.text("All tasks"),
         (
@@ -461,7 +463,10 @@ def _overall(found: Overall, style: Style) -> Section:
                 headers=(*map(style.text, [*headers, *numbers]), *(style.name(f"{task} ↑") for task in found.tasks)),
                 lines=tuple(map(line, found.standings)),
                 align="r" + "l" * (len(headers) - 1) + "r" * (len(numbers) + len(found.tasks)),
-                bold=frozenset((i, j) for i, one in enumerate(found.standings) if one.rank == 1 for j in (0, 2)),
+                leaves=(
+                    ("", tuple(range(width))),
+                    ("by task", (*range(len(headers)), *range(width, width + len(found.tasks)))),
+                ),
             ),
         ),
     )

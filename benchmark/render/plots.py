@@ -6,6 +6,7 @@ nothing alone. Equal results give equal files.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,7 +14,6 @@ from typing import Any, TypeAlias
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import blended_transform_factory
 
 from benchmark.folders import Layout
 from benchmark.leaderboard import Entry, Table, is_control, smallest_dense_int8
@@ -37,7 +37,8 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.5,
 }
 _WIDTH = 84 / 25.4  # inches
-_APART = 0.05  # inches between an axis's label and the legend
+_LEGEND_LINE = 0.13  # inches
+_LABEL = 44  # characters of a line below an axis
 _MARKERS = ("o", "s", "D", "^", "X", "*")
 _LINES = ("-", "--", "-.", ":")
 _MOST = 30  # methods in a plot of bars
@@ -57,7 +58,7 @@ def write_plots(tables: Sequence[Table], cells: Sequence[Cell], layout: Layout, 
                     continue
                 for form, metadata in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
                     path = folder / f"{name}-{kind}.{form}"
-                    figure.savefig(path, bbox_inches="tight", metadata=metadata)
+                    figure.savefig(path, metadata=metadata)
                     written.append(path)
     return written
 
@@ -135,7 +136,7 @@ def latency(table: Table) -> Figure | None:
     known = [entry for entry in table.entries if entry.median("latency_p50_us")][:_MOST]
     if not known:
         return None
-    figure, axes = _axes(14 + 4 * len(known))
+    figure, axes = _axes(20 + 5 * len(known))
     for place, entry in enumerate(known):
         p50, p90 = entry.median("latency_p50_us") or 0.0, entry.median("latency_p90_us")
         floor = min(entry.median("floor_us") or 0.0, p50)
@@ -162,7 +163,7 @@ def latency(table: Table) -> Figure | None:
             axes.plot([p90, p90], [place - 0.4, place + 0.4], color="black", linewidth=1.2, label="p90" if first else None)
     _methods(axes, known)
     cpus = sorted({row["cpu_model"] or "an unknown CPU" for entry in known for row in entry.rows})
-    axes.set_xlabel(f"latency on {_printable(', '.join(cpus))}, µs ↓")
+    axes.set_xlabel(textwrap.fill(f"latency on {_printable(', '.join(cpus))}, µs ↓", _LABEL))
     _legend(figure, axes)
     return figure
 
@@ -229,25 +230,24 @@ def training(curves: Curves) -> Figure | None:
 
 def _axes(height: float) -> tuple[Figure, Axes]:
     """A figure of a column's width and this height, mm."""
-    figure = Figure(figsize=(_WIDTH, height / 25.4))
+    figure = Figure(figsize=(_WIDTH, height / 25.4), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
 def _methods(axes: Axes, entries: Sequence[Entry]) -> None:
-    axes.set_yticks(range(len(entries)), [_printable(named(entry.rows[0], runtime=False)) for entry in entries])
+    names = [_printable(named(entry.rows[0], runtime=False)).replace(" + ", "\n+ ") for entry in entries]
+    axes.set_yticks(range(len(entries)), names, fontsize=5)
     axes.set_ylim(len(entries) - 0.4, -0.6)  # the best on top
 
 
 def _legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        figure.draw_without_rendering()  # until then nobody knows how far down the label of the axis reaches
-        bottom = axes.xaxis.label.get_window_extent().y0 / figure.dpi - _APART
-        where = blended_transform_factory(axes.transAxes, figure.dpi_scale_trans)
-        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, bottom), "bbox_transform": where}
-        figure.legend(handles, labels, ncols=columns, frameon=False, borderaxespad=0, **place)
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + _LEGEND_LINE * -(-len(handles) // columns))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, borderaxespad=0, fontsize=6)
 
 
 def _printable(text: str) -> str:

@@ -66,10 +66,10 @@ def methods_to_json(tables: Sequence[Table]) -> str:
             {
                 **one.name._asdict(),
                 "backends": one.backends,
-                "rank": one.rank,
+                "place": one.place,
                 "mean": one.mean,
                 "imputed": one.imputed,
-                "coverage": [len(one.scores), len(found.tasks)],
+                "coverage": one.cells,
                 "spread": one.spread,
                 "scores": dict(one.scores),
                 "against": [{**other._asdict(), "wins_ties_losses": record} for other, record in one.record.items()],

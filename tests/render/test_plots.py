@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -128,11 +129,26 @@ def test_a_legend_names_what_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("kind", ["front", "latency", "budget"])
-def test_a_legend_lies_below_the_axis_and_its_label(kind: str) -> None:
+def test_a_column_holds_the_plot_and_its_legend_below_the_axis(kind: str) -> None:
     figure = getattr(plots, kind)(table(*entries()))
+    assert figure.get_size_inches()[0] * 25.4 == pytest.approx(84)
     figure.draw_without_rendering()
-    label, legend = figure.axes[0].xaxis.label.get_window_extent(), figure.legends[0].get_window_extent()
-    assert legend.y1 < label.y0
+    axes, whole, legend = figure.axes[0], figure.bbox, figure.legends[0].get_window_extent()
+    assert whole.y0 <= legend.y0 < legend.y1 < axes.xaxis.label.get_window_extent().y0
+    assert whole.x0 <= legend.x0 < legend.x1 <= whole.x1
+    names = [one.get_window_extent() for one in (axes.yaxis.label, *axes.get_yticklabels()) if one.get_text()]
+    assert min(one.x0 for one in names) >= whole.x0
+    assert axes.get_window_extent().width > 0.3 * whole.width  # what is drawn has room
+
+
+def test_the_file_has_the_legend_on_its_page(tmp_path: Path) -> None:
+    plots.write_plots([table(*entries())], [], Layout(tmp_path), tmp_path / "plots")
+    text = (tmp_path / "plots" / "digits-front.svg").read_text(encoding="utf-8")
+    height = float(re.search(r'viewBox="0 0 \S+ ([\d.]+)"', text)[1])  # type: ignore[index]  # every SVG of matplotlib has one
+    places = [float(y) for y in re.findall(r"translate\(\S+ ([\d.]+)\)[^>]*>constant", text)]
+    places += [float(y) for y in re.findall(r'y="([\d.]+)"[^>]*>constant', text)]
+    assert places
+    assert all(0 < place < height for place in places)
 
 
 def cell(recipe: str, *chain: tuple[str, str]) -> Cell:
