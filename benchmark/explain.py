@@ -26,11 +26,14 @@ def explain(cell: Cell, plan: Plan, finished: Iterable[str], store: Store | None
         before = store.latest(step.kind, step.label) if store else None
         yield f"  {'reuse' if id_ in done else 'run  '} {id_[:_SHOWN]} {step.label}"
         if id_ in done:
+            if before and before.id == id_ and before.outcome != "ok":
+                yield f"          {_ended(before, again=False)}; what follows it is not run"
+                return
             continue
         if before is None:
             yield "          it has never ended before"
         elif before.id == id_:
-            yield f"          {_ended(before)}"
+            yield f"          {_ended(before, again=True)}"
         else:
             for line in changes(before.ingredients, step.ingredients):
                 yield f"          {line}"
@@ -39,8 +42,8 @@ def explain(cell: Cell, plan: Plan, finished: Iterable[str], store: Store | None
             return
 
 
-def _ended(before: StepResult) -> str:
-    if before.outcome in REUSABLE:
+def _ended(before: StepResult, *, again: bool) -> str:
+    if again and before.outcome in REUSABLE:
         return "it ended well, but what it or a step before it made is not there any more, or has been changed"
     return f"last time: {before.outcome} ({before.reason})"
 

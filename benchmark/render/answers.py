@@ -61,7 +61,7 @@ def _file(one: Answer, row: Row, style: Style) -> str:
 def _line(one: Answer, entries: Mapping[tuple[str, ...], Entry], style: Style) -> tuple[str, ...]:
     head = (style.name(one.task), style.name(one.tier.name))
     if one.best is None:
-        why = style.say("nothing fits: {why}", why=reason(one.rejected[0], one)) if one.rejected else style.text("nothing fits")
+        why = style.say("{what}: {why}", what=nothing(one), why=reason(one.rejected[0], one)) if one.rejected else nothing(one)
         return (*head, why, *(style.text(DASH) for _ in range(7)))
     best = entries[_key(one.best.rows[0])]
     interval = best.interval
@@ -76,7 +76,7 @@ def _line(one: Answer, entries: Mapping[tuple[str, ...], Entry], style: Style) -
         style.name(title(one.best, one)),
         style.text(bounded(best.score, interval.low if interval else None, interval.high if interval else None, digits)),
         style.text(best.reference.verdict if best.reference else DASH),
-        style.text(number(one.best.val_score, ".3f")),
+        style.text(number(one.best.val_score, ".3f")),  # it chose: small differences of it count
         style.text(number(one.best.largest("artifact_bytes"), ",.0f")),
         style.text(number(one.best.largest("latency_p90_us"), ".1f")),
         style.text(str(one.among)),
@@ -86,6 +86,12 @@ def _line(one: Answer, entries: Mapping[tuple[str, ...], Entry], style: Style) -
 
 def _key(row: Row) -> tuple[str, ...]:
     return tuple(row[name] for name in ("task", *METHOD))
+
+
+def nothing(one: Answer) -> str:
+    """Why there is no method to ship, in words."""
+    unfinished = all(rejected.why == "outcome" for rejected in one.rejected)
+    return "no method has ended well" if unfinished else "nothing fits"
 
 
 def title(method: Method, one: Answer) -> str:
@@ -137,7 +143,7 @@ def reason(rejected: Rejected, one: Answer) -> str:
 def report(one: Answer, root: Path, baselines: Mapping[str, float]) -> str:
     """What ``recommend`` prints: the file and its proof, the runner-up, and what stopped the smaller ones. ``baselines``: test
     scores of the task's baselines."""
-    lines = [f"{one.task}, {limits(one.tier)}: {title(one.best, one) if one.best else 'nothing fits'}"]
+    lines = [f"{one.task}, {limits(one.tier)}: {title(one.best, one) if one.best else nothing(one)}"]
     if one.best:
         row, chosen = one.best.to_ship, number(one.best.val_score, ".4f")
         several = f", mean of {len(one.best.rows)} seeds and folds" if len(one.best.rows) > 1 else ""

@@ -39,7 +39,7 @@ def report(found: Comparison) -> str:
     parts = [verdict(found), "\n".join(f"- {_side(which, side)}" for which, side in (("A", found.a), ("B", found.b)))]
     for task in changed:
         parts += [f"## {_text(task.task)}", *_task(task, name)]
-    if unchanged := [one for one in found.tasks if one not in changed]:
+    if unchanged := [one for one in found.tasks if one not in changed and one.methods]:
         parts += ["## Unchanged", _list(f"{_text(one.task)}: {_methods(one.methods)}" for one in unchanged)]
     if apart := list(_apart(found, name)):
         parts += ["## Not compared", _list(apart)]
@@ -241,7 +241,9 @@ def _explanations(found: Comparison, name: _Name) -> Iterator[str]:
         yield f"{_text(line)} ({count:,} of {found.steps:,} steps)"
     if len(lines) > _LINES:
         yield f"{len(lines) - _LINES} further differences"
-    if not lines:
+    if not found.steps:
+        yield "the two have no step in common"
+    elif not lines:
         yield f"of {found.steps:,} steps that both have: the same code, versions, parameters, limits, data and machine"
     if unexplained := [one.method for task in found.tasks for one in task.methods if one.unexplained]:
         names = ", ".join(f"{_text(one.task)} {name(one)}" for one in unexplained[:_NAMED])

@@ -147,7 +147,7 @@ def _costs(table: Table, runtimes: bool, digits: int, style: Style) -> Section:
     caption = style.text("What the methods of the table above cost, in its order.")
     front = style.text(
         "Front: no other method of this table has as good a validation score at as few bytes (B), or at as little memory on the "
-        "device and as short a p90 (D)."
+        "device and as short a p90 (D), of those for which these are known."
     )
     title = style.say("{task}: cost", task=table.task)
     return Section(title, (caption, front, _cost_grid(table.entries, runtimes, digits, style)))
@@ -489,8 +489,8 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
         "not differ (step-down comparison of all pairs by Ryan, Einot, Gabriel and Welsch, on the same rows, 5 % for all of a "
         "task together). Ranks are of unrounded scores.",
         "− reference: the score less that of the uncompressed model of the same back end, model and seed, on the same rows. "
-        "verdict: better (its interval lies above 0), non-inferior (above minus the margin), inferior (below it) or undecided. "
-        "flips: test rows whose label is not the reference's.",
+        "verdict: better (its interval lies above 0), non-inferior (above minus the margin), inferior (below minus the margin) "
+        "or undecided. flips: test rows whose label is not the reference's.",
         f"− {CONTROL}: the score less that of a recipe {CONTROL} (of several the one nearest in bytes), on the same rows: a "
         "smaller network trained from scratch, by default for as many planned updates as a reference and a pass's fine-tuning "
         "together; recipes that do not train on had fewer.",

@@ -378,5 +378,5 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _amount(value: Any) -> str:
     if isinstance(value, int | float):
-        return number(value, ",.6g" if isinstance(value, float) else ",")
+        return number(value, ",.3g" if isinstance(value, float) and value < 100 else ",.6g" if isinstance(value, float) else ",")
     return DASH if value is None else str(value)

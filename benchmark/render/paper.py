@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmark import __version__
 from benchmark.leaderboard import Entry, Table
 from benchmark.plan import METHOD
 from benchmark.render.latex import escape, slug, unique
@@ -17,7 +18,8 @@ _MACROS = r"""% \pocketbench{key}: a number of the tables, for running text. \in
 
 _SOFTWARE = """@misc{pocketbench,
   author = {{The PocketBench developers}},
-  title = {{PocketBench: benchmarks of small models under fixed hardware budgets}}
+  title = {{PocketBench: benchmarks of small models under fixed hardware budgets}},
+  note = {Version %s, suite %s}
 }"""
 
 
@@ -61,7 +63,15 @@ def to_bibtex(suite: Mapping[str, Any]) -> str:
             of_passes.setdefault(text, name)
     cited = [*suite.get("citations", {}).items(), *((name, text) for text, name in of_passes.items())]
     _, *keys = unique(["pocketbench", *(slug(name) for name, _ in cited)])
-    return "\n\n".join([_SOFTWARE, *(_entry(key, *one) for key, one in zip(keys, cited, strict=True))]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                _SOFTWARE % (escape(__version__), escape(suite["name"])),
+                *(_entry(key, *one) for key, one in zip(keys, cited, strict=True)),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _entry(key: str, name: str, citation: str) -> str:

@@ -12,7 +12,7 @@ from benchmark import limits
 from benchmark import plan as plans
 from benchmark.errors import UserError
 from benchmark.explain import changes
-from benchmark.plan import PLACE, Cell, Plan, Step
+from benchmark.plan import PLACE, Cell, Plan, Step, judge
 from benchmark.runner import machine
 from benchmark.specs import TaskSpec
 from benchmark.store import StepResult
@@ -40,6 +40,8 @@ def check_grid(subject: Subject, suite: Suite | None, folds: Mapping[tuple[str, 
             findings.changed(
                 "store.sqlite", f"machine {host} ({told['cpu_model']}), whose name is the hash of what it is", host, found
             )
+    if open_ := sum(judge(cell, subject.results)[0] is None for cell in subject.cells):
+        findings.cannot(f"{count(open_, 'cell')} without a result: the run ended before there was one")
     if suite is None:
         return
     _compare_suite(subject, suite, findings)
