@@ -101,6 +101,14 @@ def test_scores_that_fell_are_named_beyond_noise(ran: Path, other: Path) -> None
     assert changed.unexplained  # nothing that the step depends on is another
 
 
+def test_runs_without_a_common_cell_are_not_called_unchanged(ran: Path, other: Path) -> None:
+    edit(other, lambda connection: connection.execute("UPDATE cells SET cell = replace(cell, '\"seed\": 0', '\"seed\": 9')"))
+    edit(other, lambda connection: connection.execute("UPDATE cells SET cell = replace(cell, '\"seed\":0', '\"seed\":9')"))
+    found = compare(ran, other)
+    assert [len(task.methods) for task in found.tasks] == [0]
+    assert "## Unchanged" not in report(found)
+
+
 def test_what_was_skipped_when_it_ran_is_no_cell(ran: Path, other: Path) -> None:
     def change(connection: sqlite3.Connection) -> None:
         gone = step(connection, "evaluate", "sklearn forest · seed 0 · distil")

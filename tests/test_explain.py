@@ -220,6 +220,15 @@ def test_a_failure_is_told(results: Path, explain: Explain, path: Path, command:
     assert [line.partition(":")[0] for line in reasons["keep-more: export to onnx"]] == ["inputs.input"]
 
 
+def test_what_follows_a_pass_that_does_not_apply_is_not_announced(results: Path, path: Path, command: Command) -> None:
+    no = "    def compress(self, context):\n        from benchmark import NotApplicable\n        raise NotApplicable('too plain')"
+    edit(path / "pocketbench_more.py", "    pass", no)
+    assert command(*ARGUMENTS, path=[path]).returncode == 0
+    *_, step, why = command("explain", "keep-more", *ARGUMENTS, path=[path]).stdout.splitlines()
+    assert re.fullmatch(r"  reuse [0-9a-f]{16} .* keep-more: keep-more", step)
+    assert why == "          last time: skipped (too plain); what follows it is not run"
+
+
 def test_no_such_cell_is_one_line(command: Command) -> None:
     run = command("explain", "nothing like it", "--suite", "smoke")
     line = "error: no cell of suite smoke has 'nothing like it' in its name; --dry-run prints them all, --suite takes another\n"

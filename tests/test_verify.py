@@ -551,3 +551,12 @@ def test_a_name_that_no_file_can_have_is_a_finding(copy: Path, registry: Registr
     set_facts(copy, cell.chain[-1][1], lambda facts: facts.update(artifact="a" * 5000))
     verdict = verify(copy, registry)
     assert any("is no hash" in line for line in verdict.differences), verdict
+
+
+def test_cells_without_a_result_are_told(copy: Path, registry: Registry) -> None:
+    """A bundle of a run that was stopped must not pass for all of it."""
+    sql(copy, "DELETE FROM steps WHERE id = ?", cells(copy)[FIFTH].memory)
+    verdict = verify(copy, registry)
+    assert any(
+        re.fullmatch(r"\d cells? without a result: the run ended before there was one", line) for line in verdict.unchecked
+    )
