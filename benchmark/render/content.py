@@ -308,13 +308,13 @@ def _cost_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: Sty
         ]
         front = "".join(name[0].upper() for name in entry.fronts) or DASH
         fitting = style.name(" ".join(entry.tiers)) or style.text(DASH)
-        return (*_names(entry, runtimes, style), *map(style.text, values), style.text(front), fitting)
+        return (*_names(entry, runtimes, style), style.text(front), fitting, *map(style.text, values))
 
-    headers = [*names, *numbers, "front", "tiers"]
+    headers = [*names, "front", "tiers", *numbers]  # what is chosen by first: a screen is not wide
     return Grid(
         headers=tuple(map(style.text, headers)),
         lines=tuple(map(line, entries)),
-        align="l" * len(names) + "r" * len(numbers) + "ll",
+        align="l" * len(names) + "ll" + "r" * len(numbers),
         refs=_refs(entries),
         key=2,
         leaves=(
