@@ -12,6 +12,10 @@ from sklearn.impute import SimpleImputer  # type: ignore[import-untyped]  # scik
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]  # scikit-learn has no type hints
 
 GAP = "missing"  # the category that stands for an empty cell
+_HOW = (
+    "outputs names the inputs of the network, in their order. A column of numbers: (value - means) / scales, where an empty cell, "
+    "or one that is no number, has the value in imputed. column=value: 1 where the column has that value, else 0."
+)
 MOST = 50  # categories of a column that have a code
 
 
@@ -59,7 +63,7 @@ def encode(train: pd.DataFrame, *others: pd.DataFrame) -> tuple[list[NDArray[np.
             first += len(values)
         return x
 
-    preprocessing = {"columns": [str(column) for column in train], "dropped": dropped, **fitted}
+    preprocessing = {"how": _HOW, "columns": [str(column) for column in train], "dropped": dropped, **fitted}
     return [transform(table) for table in (train, *others)], {**preprocessing, "categories": categories, "outputs": outputs}
 
 

@@ -90,4 +90,4 @@ def test_one_kind_of_column_is_enough(columns: dict[str, list[float] | list[str]
     (encoded,), fitted = encode(pd.DataFrame(columns))
     assert encoded.shape == (3, len(fitted["outputs"]))
     assert len(fitted["outputs"]) == {"a": 1, "b": 2, "c": 0}[next(iter(columns))]
-    assert set(fitted) == {"columns", "dropped", "imputed", "means", "scales", "categories", "outputs"}
+    assert set(fitted) == {"how", "columns", "dropped", "imputed", "means", "scales", "categories", "outputs"}
