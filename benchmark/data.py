@@ -143,8 +143,12 @@ def load_split(fit: Path, name: str) -> Split:
 
 def load_truth(folder: Path) -> dict[str, NDArray[Any]]:
     """Labels and units of validation and test, and the groups of test rows, by file name: for the host alone."""
-    paths = [*(folder / FIT / f"validation_{field}.npy" for field in ("y", "units")), *sorted((folder / TRUTH).glob("*.npy"))]
-    return {path.stem: np.load(path) for path in paths}
+    paths = [
+        folder / place / f"{split}_{field}.npy"
+        for place, split in ((FIT, "validation"), (TRUTH, "test"))
+        for field in ("y", "units")
+    ]
+    return {path.stem: np.load(path) for path in (*paths, *sorted((folder / TRUTH).glob(f"{GROUP}*.npy")))}
 
 
 def baselines(folder: Path, classes: int) -> dict[str, NDArray[np.float32]]:

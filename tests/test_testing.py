@@ -18,6 +18,7 @@ from benchmark.testing import check_backend, check_compressor, findings, variant
 REGISTRY = discover()
 ARTIFACTS_OF = "torch"
 """The back end whose artifacts those passes are tried on that take any back end's."""
+DRAWS_NOTHING = ("compressor/sklearn/distil",)  # a tree, whose seed decides between equal splits: of probabilities none are
 ARCHITECTURES = {"sklearn": "forest"}  # its first one, a logistic regression, draws nothing
 ZOO = Path(__file__).parent / "plugins_under_test" / "unruly" / "pocketbench_unruly.py"
 
@@ -48,7 +49,8 @@ def of_built_ins(backend: str) -> dict[str, list[str]]:
     ],
 )
 def test_every_built_in_keeps_every_rule(backend: str, path: str) -> None:
-    assert of_built_ins(backend)[path] == []
+    seedless = [f"{path}: seed: seeds 0 and 1 made the same artifact"] if path in DRAWS_NOTHING else []
+    assert of_built_ins(backend)[path] == seedless
 
 
 NO_RESULT = "its process ended with exit code 3 and left no result"

@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
 GAP = "missing"  # the category that stands for an empty cell
 _HOW = (
-    "outputs names the inputs of the network, in their order. A column of numbers: (value - means) / scales, where an empty cell, "
-    "or one that is no number, has the value in imputed. column=value: 1 where the column has that value, else 0."
+    "outputs names the inputs of the network, in their order. A column of numbers: (value - means) / scales, where an empty "
+    "cell, or one that is no number, has the value in imputed. column=value: 1 where the column has that value, else 0."
 )
 MOST = 50  # categories of a column that have a code
 
