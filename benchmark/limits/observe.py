@@ -50,6 +50,6 @@ def _tasks(pid: int) -> list[Path]:
 
 def _is_runnable(task: Path) -> bool:
     try:
-        return (task / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "R"
+        return (task / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:1] == ["R"]
     except OSError:
         return False

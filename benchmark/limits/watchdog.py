@@ -120,9 +120,9 @@ def _table() -> Iterator[tuple[int, _Process]]:
         if folder.name.isdecimal():
             try:
                 fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            except OSError:
-                continue  # it has just ended
-            ticks, threads, started = int(fields[11]) + int(fields[12]), int(fields[17]), int(fields[19])
+                ticks, threads, started = int(fields[11]) + int(fields[12]), int(fields[17]), int(fields[19])
+            except (OSError, IndexError):  # it has just ended: there is no such file, or nothing in it
+                continue
             yield int(folder.name), _Process(fields[0], int(fields[1]), ticks, threads, started)
 
 
