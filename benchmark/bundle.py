@@ -170,7 +170,13 @@ def extract(path: Path, folder: Path) -> None:
                     (target := folder / member.filename).parent.mkdir(parents=True, exist_ok=True)
                     with packed.open(member) as source, target.open("xb") as file:
                         shutil.copyfileobj(source, file, 1024**2)  # zipfile gives no more than the size that was checked
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # what zipfile raises: it is encrypted, too
         raise UserError(f"{path}: not a bundle that can be read: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be unpacked: {error.strerror or error}") from None

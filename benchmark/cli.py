@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import benchmark
 from benchmark import data_command
 from benchmark.errors import USER_MISTAKE, UserError
-from benchmark.registry import Registry, close, discover, nearest
+from benchmark.registry import Registry, did_you_mean, discover, nearest
 from benchmark.specs import TaskSpec
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
         if argument == "--":
             return
         if name.startswith("--") and name not in known:
-            parser.error(f"unknown option {name}{close(name, known)}")
+            parser.error(f"unknown option {name}{did_you_mean(name, known)}")
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -390,7 +390,7 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
     cells = [cell for cell in whole.cells if options.cell in cell.label]
     if not cells:
         words = {word for cell in whole.cells for word in re.split(r" · |: | ", cell.label)}
-        hint = f"{close(options.cell, words)}; --dry-run prints them all, --suite takes another"
+        hint = f"{did_you_mean(options.cell, words)}; --dry-run prints them all, --suite takes another"
         raise UserError(f"no cell of suite {suite.name} has {options.cell!r} in its name{hint}")
     store = open_store(layout.store) if layout.store.exists() else None
     try:

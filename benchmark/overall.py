@@ -141,7 +141,7 @@ def _standing(
     spreads = [max(values.values()) - min(values.values()) for values in by_task.values() if len(values) > 1]
     imputed = []
     for task, scale in scales.items():
-        backends = wanted.get(task) or {""}
+        backends = wanted.get(task) or {""}  # on a task that none of its back ends has, one cell is missing
         imputed.append(sum(by_task.get(task, {}).get(one, scale.of(scale.constant)) for one in backends) / len(backends))
     there, all_cells = sum(map(len, by_task.values())), sum(len(wanted.get(task) or {""}) for task in scales)
     return Standing(

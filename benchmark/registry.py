@@ -124,10 +124,10 @@ class Registry:
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or the list of what there is."""
     known = sorted(known)
-    return close(name, known) or (f"; known: {', '.join(known)}" if known else "; there is none")
+    return did_you_mean(name, known) or (f"; known: {', '.join(known)}" if known else "; there is none")
 
 
-def close(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or nothing."""
     found = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {found[0]!r}?" if found else ""
