@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from benchmark.errors import UserError
 
@@ -74,8 +76,54 @@ class BuildLimits:
 
 @dataclass(frozen=True)
 class DeviceTier:
-    """What a device can hold; a verdict applied when rows are read, so changing it reruns nothing. None: no limit."""
+    """What a device can hold; a verdict applied when rows are read, so changing it reruns nothing. None: no limit. ``bytes``: of
+    the artifact; ``memory``: of the process that runs it; ``flash``, ``ram``: of a microcontroller; ``latency_p90`` in seconds."""
 
     name: str
     bytes: int | None = None
-    latency_p90: float | None = None  # seconds
+    latency_p90: float | None = None
+    memory: int | None = None
+    flash: int | None = None
+    ram: int | None = None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit of a device tier. ``name``: the field and the suite's key. ``column``: of rows, what it limits; ``scale``: how many
+    of the column's units one of the limit's is. ``words``: what the limited thing is called before its value."""
+
+    name: str
+    column: str
+    words: str
+    parse: Callable[[str], float]
+    format: Callable[[Any], str]
+    scale: float = 1
+
+    def of(self, tier: DeviceTier) -> float | None:
+        """What a tier allows, in the limit's unit."""
+        value: float | None = getattr(tier, self.name)
+        return value
+
+    def kept(self, tier: DeviceTier, row: Mapping[str, Any]) -> bool:
+        """Whether a row keeps this limit of a tier. A value that is not known keeps none."""
+        limit, value = self.of(tier), row[self.column]
+        return limit is None or (value is not None and value <= limit * self.scale)
+
+
+LIMITS = (
+    Limit("bytes", "artifact_bytes", "", parse_bytes, format_bytes),
+    Limit("latency_p90", "latency_p90_us", "p90 ", parse_seconds, format_seconds, scale=1e6),
+    Limit("memory", "rss_bytes", "memory ", parse_bytes, format_bytes),
+    Limit("flash", "flash_bytes", "flash ", parse_bytes, format_bytes),
+    Limit("ram", "ram_bytes", "RAM ", parse_bytes, format_bytes),
+)
+"""All limits of a device tier, in the order in which they are written."""
+DEVICES = {
+    tier.name: tier
+    for tier in (
+        DeviceTier("cortex-m4-64k", flash=64 * 1024, ram=16 * 1024),
+        DeviceTier("cortex-m4-256k", flash=256 * 1024, ram=64 * 1024),
+        DeviceTier("cortex-m4-1m", flash=1024 * 1024, ram=256 * 1024),
+    )
+}
+"""Classes of microcontrollers, named by their flash."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import io
 import os
 import re
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import benchmark
 from benchmark import data_command
+from benchmark.budget import DEVICES, DeviceTier
 from benchmark.errors import USER_MISTAKE, UserError
 from benchmark.registry import Registry, did_you_mean, discover, nearest
 from benchmark.specs import TaskSpec
@@ -111,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--task", metavar="NAME", required=True)
         command.add_argument("--bytes", metavar="SIZE", help='at most so large, as in "64 KiB"')
         command.add_argument("--latency", metavar="TIME", help='p90 at most so long, as in "1 ms"')
+        command.add_argument("--device", metavar="NAME", help="what a device of the suite allows, or one of: " + ", ".join(DEVICES))
         command.add_argument("--results", metavar="DIR", type=Path, default=Path("results/edge"), help="default: results/edge")
     export.add_argument("output", metavar="FOLDER", type=Path, help="a new folder")
     leaderboard = commands.add_parser("leaderboard", help="make the tables of a run again, and print them", allow_abbrev=False)
@@ -306,20 +310,24 @@ def _answer(options: argparse.Namespace) -> tuple[Answer, dict[str, float]]:
     """The method that suits what was asked for, and the test scores of the task's baselines."""
     import json
 
-    from benchmark.budget import DeviceTier, parse_bytes, parse_seconds
+    from benchmark.budget import parse_bytes, parse_seconds
     from benchmark.folders import open_run
     from benchmark.recommend import answer
     from benchmark.render.child import render
 
-    tier = DeviceTier(
-        name="asked for",
-        bytes=_quantity("--bytes", parse_bytes, options.bytes),
-        latency_p90=_quantity("--latency", parse_seconds, options.latency),
-    )
+    asked = {
+        "bytes": _quantity("--bytes", parse_bytes, options.bytes),
+        "latency_p90": _quantity("--latency", parse_seconds, options.latency),
+    }
     try:
-        open_run(options.results).close()
+        with contextlib.closing(open_run(options.results)) as store:
+            tiers = DEVICES | {one["name"]: DeviceTier(**one) for one in store.meta("suite")["tiers"]}
     except UserError as error:
         raise UserError(f"{error}; another folder: --results DIR") from None
+    if options.device is not None and options.device not in tiers:
+        raise UserError(f"--device: unknown device {options.device!r}{nearest(options.device, tiers)}")
+    device = tiers[options.device] if options.device else DeviceTier(name="asked for")
+    tier = dataclasses.replace(device, **{name: value for name, value in asked.items() if value is not None})
     render(options.results)
     rows = json.loads((options.results / "rows.json").read_text(encoding="utf-8"))
     mine = [row for row in rows if row["task"] == options.task]

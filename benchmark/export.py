@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, flo
         raise UserError(f"results folder {root}: nothing of task {answer.task} fits: nothing to export")
     row = answer.best.to_ship
     store = open_store(root / "store.sqlite")
-    part = output.with_name(f"{output.name}.part")
+    part = _new_beside(output)
     try:
         cell, layout = _cell(store, row), Layout(root)
         prepared, artifact = layout.step(cell.prepare) / "output", layout.artifact(row["artifact"])
@@ -78,8 +79,6 @@ def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, flo
             raise UserError(f"{artifact}: runtime {row['runtime']}: only artifacts of one ONNX file can be exported")
         if not (prepared / "preprocessing.json").exists():
             raise UserError(f"{prepared}: the prepared data is gone; the same run makes it again")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
         for path in files:
             target = part / path.relative_to(artifact)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +107,18 @@ def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, flo
     finally:
         store.close()
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _new_beside(output: Path) -> Path:
+    """An empty folder of our own in the one that ``output`` is to be in."""
+    try:
+        if not output.parent.exists():
+            output.parent.mkdir(parents=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+        part.chmod(0o755)  # it is given to others
+    except OSError as error:
+        raise of_the_disk(output, error) or UserError(f"{output}: {error.strerror}") from None
+    return part
 
 
 def new_folder(output: Path) -> None:

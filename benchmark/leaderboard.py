@@ -18,7 +18,7 @@ from benchmark.measure import quality
 from benchmark.plan import Cell, ended_well, judge, stored_cells
 from benchmark.ranking import Verdict
 from benchmark.recommend import fits
-from benchmark.specs import Output
+from benchmark.specs import DEVICE_COUNTS, Output
 from benchmark.statistics import Bootstrap, Interval, Scored
 from benchmark.store import StepResult, Store
 from benchmark.suite import REFERENCE
@@ -32,13 +32,15 @@ _ON_DEVICE = ("resident_weight_bytes", "activation_peak_bytes")
 COLUMNS = (
     *_KEY,
     *("outcome", "reason"),
-    *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "flips"),
+    *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "test_rows", "flips"),
     *("reference_difference", "reference_difference_low", "reference_difference_high", "reference_verdict"),
     *("control", "control_difference", "control_difference_low", "control_difference_high", "control_verdict", "groups"),
     *("artifact_bytes", "size_ratio", "deflate_bytes", "dtypes", "parameters", "nonzero_parameters", "macs"),
     *_ON_DEVICE,
     *("latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_ratio", "latency_ratio_low", "latency_ratio_high"),
     *("floor_us", "first_call_ms", "load_ms", "warm_up_calls", "rss_bytes", "floor_rss_bytes"),
+    *DEVICE_COUNTS,
+    *("label_agreement", "device"),
     *("build_seconds", "total_build_seconds", "compile_seconds", "updates", "threads_observed"),
     *("noisy", "disturbances", "tiers", "limits"),
     "host_class",
@@ -73,8 +75,9 @@ compressing must beat."""
 _STOPS = ("updates", "early", "deadline")
 
 
-Drawn: TypeAlias = dict[tuple[str, int], tuple[dict[str, int], Bootstrap]]
-"""(task, fold) -> the bootstrap of all that was scored there, each evaluate step as a method, and the places of these by id."""
+Drawn: TypeAlias = dict[tuple[str, int, int], tuple[dict[str, int], Bootstrap]]
+"""(task, fold, number of test rows) -> the bootstrap of all that was scored on these rows, each evaluate step as a method, and the
+places of these by id."""
 
 
 def rows(store: Store, drawn: Drawn | None = None) -> list[Row]:
@@ -82,10 +85,10 @@ def rows(store: Store, drawn: Drawn | None = None) -> list[Row]:
     suite, cells = store.meta("suite"), stored_cells(store)
     all_rows = [_row(cell, store.results(cell.steps()), store, suite) for cell in cells]
     partners = _partners(cells, all_rows)
-    split: dict[tuple[str, int], list[int]] = defaultdict(list)
+    split: dict[tuple[str, int, int], list[int]] = defaultdict(list)
     for index, (cell, row) in enumerate(zip(cells, all_rows, strict=True)):
         if row["score"] is not None:
-            split[cell.task, cell.fold].append(index)
+            split[cell.task, cell.fold, row["test_rows"]].append(index)
     for where, members in split.items():
         alone = [[dataclasses.replace(scored(cells[i], store), seed=0)] for i in members]  # what they share is the test rows
         boot = statistics.bootstrap(alone, cells[members[0]].metrics[0])
@@ -172,10 +175,11 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
     if cell.skipped:
         return row
     row |= _built(cell, results) | _provenance(cell, results, store)
+    row["limits"] = _limits([results[id_] for id_ in (*(id_ for _, id_ in cell.chain), cell.evaluate) if id_ in results])
     if ended_well(cell.inspect, results):
         row |= _sizes(cell, results)
     if ended_well(cell.evaluate, results):
-        row |= _scores(cell, results, store)
+        row |= _scores(cell, results, store) | _on_device(results[cell.evaluate].facts.get("device", {}))
         row["groups"] = {column: dataclasses.asdict(one) for column, one in groups([cell], store).items()} or None
     if cell.latency and all(ended_well(id_, results) for id_ in cell.latency):
         row |= _latencies(cell, results, store)
@@ -207,7 +211,6 @@ def _built(cell: Cell, results: Mapping[str, StepResult]) -> Row:
         "compile_seconds": sum(compiled) if compiled else None,
         "build_seconds": sum(one.seconds for one in chain if one.id not in shared),
         "total_build_seconds": sum(results[id_].seconds for id_ in charged if id_ in results),
-        "limits": _limits(chain),
         "claims": _claims(cell, results),
     }
 
@@ -219,10 +222,10 @@ def _threads(cell: Cell, results: Mapping[str, StepResult]) -> Iterator[float | 
             yield results[id_].limits["threads"]["observed"]
 
 
-def _limits(chain: Iterable[StepResult]) -> Row:
-    """For each limit its value, every mechanism that a step of the chain ran under, and the largest value observed in any."""
+def _limits(steps: Iterable[StepResult]) -> Row:
+    """For each limit its value, every mechanism that one of these steps ran under, and the largest value observed in any."""
     merged: dict[str, dict[str, Any]] = {}
-    for result in chain:
+    for result in steps:
         for name, evidence in result.limits.items():
             best = merged.setdefault(name, dict(evidence))
             if evidence["mechanism"] not in best["mechanism"].split("; "):
@@ -271,6 +274,12 @@ def _sizes(cell: Cell, results: Mapping[str, StepResult]) -> Row:
     }
 
 
+def _on_device(told: Mapping[str, Any]) -> Row:
+    """What a runtime told of the device that it is for: a column each, and the texts together."""
+    columns = {name: value for name, value in told.items() if name in (*DEVICE_COUNTS, "label_agreement")}
+    return {**columns, "device": {name: value for name, value in told.items() if name not in columns} or None}
+
+
 def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
     scores, metric = results[cell.evaluate].facts["scores"], cell.metrics[0]
     flips = None
@@ -281,6 +290,7 @@ def _scores(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
         "metrics": scores["test"]["values"],
         "val_score": scores["validation"]["values"][metric],
         "score": scores["test"]["values"][metric],
+        "test_rows": len(store.array(cell.evaluate, "test")),
         "flips": flips,
     }
 
@@ -303,9 +313,18 @@ def _remarks(cell: Cell, results: Mapping[str, StepResult], store: Store) -> dic
 
 
 def scored(cell: Cell, store: Store) -> Scored:
-    """A cell's test outputs with their labels and units."""
-    y, units = (store.array(cell.prepare, f"test_{name}") for name in ("y", "units"))
+    """A cell's test outputs with the labels and units of these rows."""
+    rows = tested(cell, store)
+    y, units = (store.array(cell.prepare, f"test_{name}")[rows] for name in ("y", "units"))
     return Scored(cell.fold, cell.seed, store.array(cell.evaluate, "test"), y, units, cast(Output, cell.output))
+
+
+def tested(cell: Cell, store: Store) -> NDArray[np.int64] | slice:
+    """The test rows that a cell was scored on: all, but for a runtime that is too slow for that."""
+    try:
+        return store.array(cell.evaluate, "test_rows")
+    except KeyError:
+        return slice(None)
 
 
 def _latencies(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
@@ -396,7 +415,7 @@ def groups(cells: Sequence[Cell], store: Store) -> dict[str, Groups]:
     outputs, metric = [scored(cell, store) for cell in cells], cells[0].metrics[0]
     found = {}
     for column in cells[0].sensitive:
-        names = [store.array(cell.prepare, f"{GROUP}{column}") for cell in cells]
+        names = [store.array(cell.prepare, f"{GROUP}{column}")[tested(cell, store)] for cell in cells]
         by_name = {
             str(name): _group(outputs, [one == name for one in names], metric) for name in np.unique(np.concatenate(names))
         }
@@ -428,7 +447,7 @@ def _group(cells: Sequence[Scored], members: Sequence[NDArray[np.bool_]], metric
 class Entry:
     """A method in a task's table: its rows over seeds and folds, the mean of their test scores and its interval by unit.
     ``deviations``: as :meth:`Bootstrap.deviations` gives them, for more than one seed. ``rank``: as :func:`ranking.ranks` gives
-    it; None for a method of other seeds and folds than the most complete ones have. ``reference``, ``control``: the difference
+    it; None for a method of other seeds, folds or rows than the most complete ones have. ``reference``, ``control``: the difference
     from these on the same seeds and folds, judged by the task's margin and by 0. ``fronts``: of ``bytes`` (validation score
     and artifact bytes) and ``device`` (validation score, memory on the device and p90 latency) those that it is on. None where
     undefined. ``groups``: as :func:`groups` gives them."""
@@ -552,18 +571,18 @@ def _table(
 
 
 def _entries(methods: Mapping[_Name, Sequence[_Member]], store: Store, drawn: Drawn) -> tuple[list[Entry], float | None]:
-    """The methods, all of whose cells ended well, and the resolution. Those with as many seeds and folds as any are ranked: a
-    mean over others is of other rows."""
-    grids: dict[tuple[tuple[int, int], ...], list[_Name]] = defaultdict(list)
+    """The methods, all of whose cells ended well, and the resolution. Those with as many seeds, folds and rows as any are ranked:
+    a mean over others is of other rows."""
+    grids: dict[tuple[tuple[int, int, int], ...], list[_Name]] = defaultdict(list)
     entries = {name: Entry(tuple(one.row for one in method)) for name, method in methods.items()}
     for name, method in methods.items():
         if all(_is_scored(one.row) for one in method):
-            grids[tuple(sorted((one.cell.fold, one.cell.seed) for one in method))].append(name)
+            grids[tuple(sorted((one.cell.fold, one.cell.seed, one.row["test_rows"]) for one in method))].append(name)
     resolution = None
     for grid, names in grids.items():
         first = methods[names[0]][0].cell
-        boot = _bootstrap([[one.cell for one in methods[name]] for name in names], store, drawn)
-        ranked = grid == max(grids, key=len)
+        boot = _bootstrap([methods[name] for name in names], store, drawn)
+        ranked = grid == max(grids, key=lambda one: (len(one), sum(rows for *_, rows in one)))
         ranks: Sequence[int | None] = ranking.ranks(boot.scores, boot.draws) if ranked else [None] * len(names)
         resolution = boot.resolution() if ranked else resolution
         place = {name: position for position, name in enumerate(names)}
@@ -588,13 +607,14 @@ def _entries(methods: Mapping[_Name, Sequence[_Member]], store: Store, drawn: Dr
     return _with_fronts(list(entries.values())), resolution
 
 
-def _bootstrap(methods: Sequence[Sequence[Cell]], store: Store, drawn: Drawn) -> Bootstrap:
-    """Of methods with the same seeds and folds; of a single one each, what was drawn for the rows is drawn already."""
-    first = methods[0][0]
-    if len(methods[0]) == 1 and (first.task, first.fold) in drawn:
-        places, boot = drawn[first.task, first.fold]
-        return boot.only([places[cell.evaluate] for (cell,) in methods])
-    return statistics.bootstrap([[scored(cell, store) for cell in cells] for cells in methods], first.metrics[0])
+def _bootstrap(methods: Sequence[Sequence[_Member]], store: Store, drawn: Drawn) -> Bootstrap:
+    """Of methods with the same seeds, folds and rows; of a single one each, what was drawn for the rows is drawn already."""
+    first, row = methods[0][0]
+    where = first.task, first.fold, row["test_rows"]
+    if len(methods[0]) == 1 and where in drawn:
+        places, boot = drawn[where]
+        return boot.only([places[one.cell.evaluate] for (one,) in methods])
+    return statistics.bootstrap([[scored(one.cell, store) for one in method] for method in methods], first.metrics[0])
 
 
 def _others_of(name: _Name, method: Sequence[_Member], margin: float) -> Iterator[tuple[str, _Name, float]]:

@@ -27,11 +27,11 @@ from benchmark.suite import PassCall, Recipe, Suite
 
 StepKind: TypeAlias = Literal["prepare", "train", "pass", "export", "identity", "inspect", "evaluate", "latency", "memory"]
 MEASURED: tuple[StepKind, ...] = ("latency", "memory")
+"""Kinds that run after everything is built, latency alone on the machine."""
 METHOD = ("backend", "architecture", "recipe", "runtime")
 """What names a method on a task, of a cell and of its row."""
 PLACE = ("task", "fold", *METHOD, "seed")
 """What tells the cells of a suite apart, and their rows."""
-"""Kinds that run after everything is built, latency alone on the machine."""
 _SOURCE_FOLD = 0
 """The fold of another task from which a network is transferred."""
 _DATA = Path(__file__).parent / "data.py"
@@ -71,8 +71,9 @@ class Compared:
 @dataclass(frozen=True)
 class Cell:
     """One row of the grid. ``chain``: (name in reasons, step id) from training to the artifact. ``teachers``: likewise, the
-    reference's steps that a pass of it used and that are not in the chain. ``anchors``: what the latency is compared with. A cell
-    that cannot run has ``skipped``, the reason, and no steps."""
+    reference's steps that a pass of it used and that are not in the chain. ``anchors``: what the latency is compared with.
+    ``latency``, ``memory``: none where the runtime is an emulated device's. A cell that cannot run has ``skipped``, the reason,
+    and no steps."""
 
     suite: str
     task: str
@@ -126,11 +127,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Machine:
-    """What of this machine and of the host's own code enters ids."""
+    """What of this machine and of the host's own code enters ids. ``onnx``: the version of the library that reads graphs."""
 
     host_class: str
     measure_digest: str
     build_digest: str
+    onnx: str
 
 
 def measure_digest() -> str:
@@ -390,7 +392,7 @@ class _Branch:
 
     def cell(self, empty: Cell, passes: list[tuple[PassCall, Provider]], format_: str, runtime: Provider) -> Cell:
         train = self._train()
-        reference = self._export(train, format_, [])
+        given = self._export(train, format_, [])
         stages = [_compressor(provider).stage_at(position) for position, (_, provider) in enumerate(passes)]
         start, model, artifact_passes = (
             [one for one, own in zip(passes, stages, strict=True) if own == stage] for stage in STAGES
@@ -414,31 +416,43 @@ class _Branch:
         for call, provider in artifact_passes:
             before, inspected = artifact, self._inspect(artifact, made, runtime, names)
             names, made = [*names, str(call)], _compressor(provider).produces or made
-            artifact = self._pass(call, provider, names, {"input": before}, reference)
+            artifact = self._pass(call, provider, names, {"input": before}, given)
             chain.append((call.name, artifact))
             compared.append(Compared(call.name, artifact, inspected, self._inspect(artifact, made, runtime, names)))
         taught = [_compressor(provider).stage for _, provider in passes if _taught(provider)]
         teachers = [("reference: train", train)] if taught else []
-        teachers += [("reference: export", reference)] if "artifact" in taught else []
+        teachers += [("reference: export", given)] if "artifact" in taught else []
         sources = [source for call, provider in passes if (source := _source(provider, call))]
         for source in sources:
             teachers.append((f"{source}: prepare", self.preparation[source, _SOURCE_FOLD].id))
             teachers.append((f"{source}: train", self._train_of(source)))
-        identity = self._identity(runtime)
-        measure = self.planner.suite.measure
-        # What the runtime cannot load is no anchor: then there is nothing to compare time and labels with.
-        comparable = format_ in cast(RuntimeSpec, runtime.spec).formats
-        anchor = {"anchor": reference} if comparable else {}
-        inputs = {"artifact": artifact, **anchor, "floor": identity, "data": self.prepare.id}
-        return dataclasses.replace(
+        spec = cast(RuntimeSpec, runtime.spec)
+        # The reference is what this runtime itself loads, whatever format a recipe starts from. Where it loads no export there is
+        # nothing to compare time and labels with, and sizes are compared with what the passes were given.
+        own = _format(cast(BackendSpec, self.backend.spec), [], spec)
+        reference = self._export(train, own or format_, [])
+        cell = dataclasses.replace(
             empty,
             prepare=self.prepare.id,
             chain=tuple(chain),
             teachers=tuple(one for one in teachers if one[1] not in dict(chain).values()),
             compared=tuple(compared),
-            anchors=(("reference: train", train), ("reference: export", reference), ("identity model", identity)),
+            anchors=(("reference: train", train), ("reference: export", reference)),
             inspect=self._inspect(artifact, made, runtime, names),
             evaluate=self._evaluate(artifact, runtime, names),
+            reference_inspect=self._inspect(reference, own or format_, runtime, []),
+            reference_evaluate=self._evaluate(reference, runtime, []) if own else "",
+        )
+        return cell if spec.emulates else self._timed(cell, artifact, reference if own else "", runtime, names)
+
+    def _timed(self, cell: Cell, artifact: str, anchor: str, runtime: Provider, names: list[str]) -> Cell:
+        """The cell with what is measured on this machine."""
+        identity = self._identity(runtime)
+        measure = self.planner.suite.measure
+        inputs = {"artifact": artifact, **({"anchor": anchor} if anchor else {}), "floor": identity, "data": self.prepare.id}
+        return dataclasses.replace(
+            cell,
+            anchors=(*cell.anchors, ("identity model", identity)),
             latency=tuple(
                 self._measured(
                     "latency",
@@ -451,8 +465,6 @@ class _Branch:
             ),
             memory=self._memory(artifact, runtime, self._label(names, f"memory on {runtime.spec.name}")),
             floor_memory=self._memory(identity, runtime, f"{runtime.spec.name}: memory of its identity model"),
-            reference_inspect=self._inspect(reference, format_, runtime, []),
-            reference_evaluate=self._evaluate(reference, runtime, []) if comparable else "",
         )
 
     def _label(self, names: list[str], verb: str) -> str:
@@ -547,7 +559,13 @@ class _Branch:
             self._label(names, "inspect the artifact"),
             runtime if decodes else None,
             inputs={"artifact": artifact},
-            ingredients={"artifact": artifact, "measure": self.planner.machine.measure_digest},
+            settings={"format": format_},
+            ingredients={
+                "artifact": artifact,
+                "format": format_,
+                "measure": self.planner.machine.measure_digest,
+                "onnx": self.planner.machine.onnx,
+            },
         )
 
     def _identity(self, runtime: Provider) -> str:
@@ -561,6 +579,7 @@ class _Branch:
         )
 
     def _evaluate(self, artifact: str, runtime: Provider, names: list[str]) -> str:
+        spec = cast(RuntimeSpec, runtime.spec)
         return self._measured(
             "evaluate",
             self._label(names, f"evaluate on {runtime.spec.name}"),
@@ -569,6 +588,8 @@ class _Branch:
             {
                 "output_kind": cast(BackendSpec, self.backend.spec).output,
                 "metrics": list(cast(TaskSpec, self.planner.registry.tasks[self.task].spec).metrics),
+                "rows": spec.rows,
+                "emulates": spec.emulates,
             },
         )
 
@@ -582,7 +603,6 @@ class _Branch:
         runtime: Provider,
         inputs: Mapping[str, str],
         settings: Mapping[str, Any],
-        rides: str = "",
     ) -> str:
         return self.planner.add(
             kind,
@@ -598,7 +618,6 @@ class _Branch:
                 "measure": self.planner.machine.measure_digest,
                 "host_class": self.planner.machine.host_class,
             },
-            rides=rides,
         )
 
 
@@ -642,6 +661,7 @@ def _step(
         for module, distribution in provider.requires.items():
             if distribution is not None:
                 versions[distribution] = of_provider["requires"][module]
+        versions |= of_provider.get("tools", {})
     return Step(
         id=hashlib.sha256(canonical.encode()).hexdigest(),
         kind=kind,
@@ -739,8 +759,8 @@ def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None
         before, after = results[one.before].facts, results[one.after].facts
         if before.get("program") and before["program"] == after.get("program") and after["bytes"] > 0.99 * before["bytes"]:
             return "no_op", f"{one.name}: the artifact has the same constants and operators as without it"
-    measured = [*(("latency", id_) for id_ in cell.latency), ("memory", cell.memory)]
-    measured.append(("memory of the identity model", cell.floor_memory))
+    measured = [("latency", id_) for id_ in cell.latency]
+    measured += [("memory", cell.memory), ("memory of the identity model", cell.floor_memory)] if cell.memory else []
     return _first_not_ok([*cell.anchors, *measured], results) or ("ok", "")
 
 

@@ -126,7 +126,10 @@ class CompressorCode(Protocol):
 
 
 class Predictor(Protocol):
-    """A loaded artifact."""
+    """A loaded artifact. An optional method ``device() -> Mapping``, called after ``predict`` has seen all its rows, tells what
+    is known of it on the device that it is for: some of ``flash_bytes``, ``ram_bytes``, ``arena_bytes`` (whole numbers),
+    ``instructions_m4`` and ``instructions_m7`` (of one input), ``label_agreement`` (share of these rows with the label that
+    ONNX Runtime gives), and by any other name a text, such as a compiler's version or its flags."""
 
     def predict(self, x: Floats) -> Floats:
         """Outputs, float32 (N, K), on the host and complete, for inputs float32 (N, ...)."""

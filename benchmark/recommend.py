@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from benchmark.budget import DeviceTier
+from benchmark.budget import LIMITS, DeviceTier, Limit
 from benchmark.plan import METHOD
 
 Row: TypeAlias = Mapping[str, Any]
-Why: TypeAlias = Literal["outcome", "undefined", "bytes", "latency", "validation"]
+Why: TypeAlias = Literal["outcome", "undefined", "validation"] | Limit
+"""What stands against a method: a limit is one that it breaks."""
 
 
 def fits(row: Row, tier: DeviceTier) -> bool:
@@ -108,13 +109,5 @@ def _why_not(method: Method, tier: DeviceTier) -> Why | None:
     return next(iter(_broken_limits(method.rows, tier)), None)
 
 
-def _broken_limits(rows: Sequence[Row], tier: DeviceTier) -> list[Why]:
-    limits: list[tuple[Why, str, float | None]] = [
-        ("bytes", "artifact_bytes", tier.bytes),
-        ("latency", "latency_p90_us", None if tier.latency_p90 is None else tier.latency_p90 * 1e6),
-    ]
-    return [
-        why
-        for why, column, limit in limits
-        if limit is not None and not all(row[column] is not None and row[column] <= limit for row in rows)
-    ]
+def _broken_limits(rows: Sequence[Row], tier: DeviceTier) -> list[Limit]:
+    return [limit for limit in LIMITS if not all(limit.kept(tier, row) for row in rows)]

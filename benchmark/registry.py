@@ -11,6 +11,8 @@ import importlib.metadata
 import importlib.util
 import inspect
 import shlex
+import shutil
+import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +38,7 @@ _HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
 @dataclass(frozen=True)
 class Provider:
     """A spec and the distribution that brought it. ``requires``: what the spec requires, and what the packages of ours that it
-    names require in their turn. ``missing``: import names of these that are not installed."""
+    names require in their turn. ``missing``: import names of these, and programs, that are not installed."""
 
     kind: Kind
     spec: Spec
@@ -61,9 +63,13 @@ class Provider:
         """Why it cannot be used here and what installs what is missing; empty where nothing is."""
         if not self.missing:
             return ""
-        lacking = sorted({self.requires[name] or name for name in self.missing})
+        lacking = sorted({self.requires[name] or name for name in self.missing if name in self.requires})
         packages = [f"{self.distribution}[{self.spec.extra}]"] if self.spec.extra else lacking
-        return f"needs {', '.join(lacking)}: pip install {shlex.join(packages)}"
+        needed = {f"pip install {shlex.join(packages)}": lacking} if lacking else {}
+        for name in self.missing:
+            if name not in self.requires:
+                needed.setdefault(self.spec.tools[name], []).append(name)
+        return "; ".join(f"needs {', '.join(names)}: {command}" for command, names in needed.items())
 
 
 @dataclass(frozen=True)
@@ -186,8 +192,9 @@ def _resolved(providers: Collection[Provider]) -> Iterator[Provider]:
             requires = {**of_package.get(module, {}), **requires}
         for module in requires:
             importable.setdefault(module, importlib.util.find_spec(module) is not None)
-        missing = tuple(module for module in requires if not importable[module])
-        yield dataclasses.replace(one, requires=requires, missing=missing)
+        missing = [module for module in requires if not importable[module]]
+        missing += [tool for tool in one.spec.tools if tool not in requires and shutil.which(tool) is None]
+        yield dataclasses.replace(one, requires=requires, missing=tuple(missing))
 
 
 def _registry(providers: Iterable[Provider], broken: Iterable[Broken]) -> Registry:
@@ -236,22 +243,32 @@ def _package(spec: Spec) -> str:
 
 def ingredients(provider: Provider) -> dict[str, Any]:
     """What of a provider enters the ids of its steps: identity, the digest of its code, and the versions of what it requires.
-    A task's data files count as code. Raises UserError for a distribution that it names and that is not installed."""
+    Raises UserError for a distribution or a program that it names and that is not installed."""
     requires = {}
     for module, distribution in sorted(provider.requires.items()):
         try:
             requires[module] = package_digest(module) if distribution is None else importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             raise UserError(f"{provider.identity} requires {module} of {distribution!r}, which is not installed") from None
-    return {
-        "provider": provider.identity,
-        "code": package_digest(_package(provider.spec), data=provider.kind == "task"),
-        "requires": requires,
-    }
+    found = {"provider": provider.identity, "code": package_digest(_package(provider.spec)), "requires": requires}
+    if provider.spec.tools:
+        found["tools"] = {tool: tool_version(tool) for tool in sorted(provider.spec.tools)}
+    return found
 
 
-def package_digest(package: str, *, data: bool = False) -> str:
-    """sha256 of the .py files (``data``: of all files) of an importable top-level package or module, which is not imported."""
+@functools.cache
+def tool_version(tool: str) -> str:
+    """The first line that a program prints for ``--version``. Raises UserError where it is not there or says nothing."""
+    try:
+        told = subprocess.run([tool, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+        return told.splitlines()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        raise UserError(f"{tool} --version says nothing: is it installed?") from None
+
+
+def package_digest(package: str) -> str:
+    """sha256 of all files, since data and templates make results too, of an importable top-level package or module, which is not
+    imported."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         raise UserError(f"package {package!r} is not installed")
@@ -260,7 +277,7 @@ def package_digest(package: str, *, data: bool = False) -> str:
         return files_digest(Path(spec.origin).parent, [Path(spec.origin)])
     digest = hashlib.sha256()
     for root in map(Path, spec.submodule_search_locations):  # a namespace package has several
-        files = (path for path in root.rglob("*" if data else "*.py") if path.is_file() and "__pycache__" not in path.parts)
+        files = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
         digest.update(files_digest(root, files).encode())
     return digest.hexdigest()
 

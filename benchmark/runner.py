@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import importlib.util
 import io
 import json
@@ -210,7 +211,12 @@ def prepared_folds(
 
 def machine() -> Machine:
     """This machine and this host's measuring code, for ids."""
-    return Machine(host_class=limits.host_class().id, measure_digest=measure_digest(), build_digest=build_digest())
+    return Machine(
+        host_class=limits.host_class().id,
+        measure_digest=measure_digest(),
+        build_digest=build_digest(),
+        onnx=importlib.metadata.version("onnx"),
+    )
 
 
 @dataclass
@@ -469,9 +475,9 @@ class _Runner:
         return dataclasses.asdict(limits.Sandbox(sorted(hidden), sorted(data_folders), [*own, str(temporary)]))
 
     def _hides_source(self, step: Step) -> bool:
-        """Whether the package of a step's task, which holds the test rows too, is kept from it."""
+        """Whether the package of a step's task, which holds the test rows with their labels, is kept from it."""
         source = self.sources.get(step.inputs.get("data", ""), "")
-        return step.kind in ("train", "pass", "export") and source not in ("", _package(step)) and bool(_folder(source))
+        return source not in ("", _package(step)) and bool(_folder(source))
 
     def _watch(self, child: _Child) -> None:
         """Notes that a job has gone on to its next step, and ends it when a step takes too much."""
@@ -634,6 +640,9 @@ class _Runner:
         scores: dict[str, Any] = {}
         for split in ("validation", "test"):
             y = self.store.array(prepare.id, f"{split}_y")
+            if step.settings["rows"] is not None:
+                arrays[f"{split}_rows"] = outputs.sample(len(y), step.settings["rows"])
+                y = y[arrays[f"{split}_rows"]]
             if reason := quality.check(arrays[split], len(y), len(prepare.facts["classes"])):
                 return "invalid", f"{split} outputs: {reason}", facts, arrays
             result = quality.evaluate(arrays[split], y, step.settings["metrics"], step.settings["output_kind"])

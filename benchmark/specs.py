@@ -21,6 +21,8 @@ FORMATS = ("onnx", "tflite", "pte", "stablehlo", "packed")
 METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier", "recall_5_1")
 """The closed list of metrics; ``measure.quality`` computes them. A task's first one ranks, so it must grow with quality."""
 RANKING_METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
+DEVICE_COUNTS = ("flash_bytes", "ram_bytes", "arena_bytes", "instructions_m4", "instructions_m7")
+"""What a ``Predictor`` may tell of a device in whole numbers; each is a column."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
@@ -68,7 +70,8 @@ class _Spec:
 
     ``target``: the code, ``"module:attribute"``. ``requires``: import name -> distribution that provides it, or None for
     one of PocketBench's own plugin packages; their versions enter the ids of the steps. ``extra``: the extra of the
-    plugin's own distribution that installs them, for the hint shown when one is missing.
+    plugin's own distribution that installs them, for the hint shown when one is missing. ``tools``: programs that it runs ->
+    the command that installs each; what they print for ``--version`` enters ids too.
     """
 
     name: str
@@ -76,6 +79,7 @@ class _Spec:
     summary: str
     requires: Mapping[str, str | None] = field(default_factory=dict)
     extra: str = ""
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -87,6 +91,8 @@ class _Spec:
         if odd := [module for module in self.requires if not module.isidentifier()]:
             # Looking for "a.b" would import a.
             raise ValueError(f"{self.name}: requires {odd[0]!r}: write the import name of a top-level package")
+        if not isinstance(self.tools, Mapping) or not all(isinstance(one, str) and one for one in self.tools.values()):
+            raise ValueError(f"{self.name}: tools must map programs to the commands that install them")
 
 
 def _check_params(name: str, params: tuple[Param, ...]) -> None:
@@ -254,12 +260,23 @@ class CompressorSpec(_Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeSpec(_Spec):
-    """A runtime: loads artifacts of some formats and predicts. Code: a class satisfying :class:`benchmark.RuntimeCode`."""
+    """A runtime: loads artifacts of some formats and predicts. Code: a class satisfying :class:`benchmark.RuntimeCode`.
+
+    ``emulates``: the device that it stands for. How long it takes here, and in how much memory, says nothing of that device, so
+    neither is measured; what is known of it instead, its ``Predictor`` tells (``device``). ``rows``: validation and test rows
+    that it is scored on, where all of them would take too long: so many evenly spaced ones, at least 100.
+    """
 
     formats: tuple[str, ...]
+    emulates: str = ""
+    rows: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.formats:
+            raise ValueError(f"{self.name}: a runtime must load at least one format")
+        if self.rows is not None and self.rows < 100:
+            raise ValueError(f"{self.name}: rows must be at least 100: a score of fewer tells little")
         if unknown := [name for name in self.formats if name not in FORMATS]:
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
 

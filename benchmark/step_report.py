@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, get_args
 
 from benchmark import folders
 from benchmark.errors import one_line
+from benchmark.specs import DEVICE_COUNTS
 from benchmark.store import Outcome
 
 FILE = "worker.json"
@@ -131,6 +132,18 @@ def _are_claims(value: Any) -> bool:
     return isinstance(value, dict) and all(one is None or isinstance(one, int | float | str) for one in value.values())
 
 
+def _is_of_device(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    shares = {name: one for name, one in value.items() if name == "label_agreement"}
+    texts = {name: one for name, one in value.items() if name not in (*DEVICE_COUNTS, *shares)}
+    return (
+        all(_is_count(value[name]) for name in DEVICE_COUNTS if name in value)
+        and all(_is_number(one) and 0 <= one <= 1 for one in shares.values())
+        and all(map(_is_text, texts.values()))
+    )
+
+
 _LAYERS: dict[str, _Check] = {"matched": _is_count, "changed": _is_count, "claims": _are_claims}
 _TRAINED: dict[str, _Check] = {
     "updates": _is_count,
@@ -156,7 +169,10 @@ _FACTS = {
     "pass": _BUILT,
     "export": _BUILT,
     "identity": _Facts(),
-    "evaluate": _Facts(needed={"repeatable": _is_bool, "batch_rows": _is_count, "batch_label_changes": _is_count}),
+    "evaluate": _Facts(
+        needed={"repeatable": _is_bool, "batch_rows": _is_count, "batch_label_changes": _is_count},
+        optional={"device": _is_of_device},
+    ),
     "latency": _Facts(
         needed={**{f"artifact_{name}": _is_count for name in _TIMED}, "disturbances": _are_numbers},
         optional={f"{role}_{name}": _is_count for role in ("anchor", "floor") for name in _TIMED},

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import limits
-from benchmark.budget import BuildLimits, DeviceTier, format_bytes, format_seconds, parse_bytes, parse_seconds
+from benchmark.budget import LIMITS, BuildLimits, DeviceTier, format_bytes, parse_bytes
 from benchmark.errors import UserError
 from benchmark.registry import nearest
 from benchmark.specs import MODALITIES, RANKING_METRICS, Scalar
@@ -213,12 +213,8 @@ def _lines(suite: Suite) -> Iterator[str]:
         del limited["cpu_seconds"]  # it follows the others
     yield from _section("[budget.build]", limited)
     for tier in suite.tiers:
-        texts = {
-            "name": tier.name,
-            "bytes": tier.bytes and format_bytes(tier.bytes),
-            "latency_p90": tier.latency_p90 and format_seconds(tier.latency_p90),
-        }
-        yield from _section("[[budget.device]]", {key: text for key, text in texts.items() if text})
+        texts = {limit.name: limit.format(value) for limit in LIMITS if (value := limit.of(tier)) is not None}
+        yield from _section("[[budget.device]]", {"name": tier.name, **texts})
     yield from _section("[measure]", dataclasses.asdict(suite.measure))
     for name, task in suite.own.items():
         # As in a file, a key with nothing in it is left out.
@@ -318,8 +314,8 @@ def _build(entry: Mapping[str, Any]) -> BuildLimits:
 
 
 def _tier(entry: Mapping[str, Any], where: str) -> DeviceTier:
-    _known(entry, {"name", "bytes", "latency_p90"}, where)
-    checks = {"bytes": _quantity(parse_bytes), "latency_p90": _quantity(parse_seconds)}
+    checks = {limit.name: _quantity(limit.parse) for limit in LIMITS}
+    _known(entry, {"name", *checks}, where)
     limits = {key: _get(entry, key, where, check) for key, check in checks.items() if key in entry}
     return DeviceTier(name=_get(entry, "name", where, _text), **limits)
 

@@ -409,7 +409,7 @@ def _examine(
     with tempfile.TemporaryDirectory(prefix="pocketbench-check-") as folder:
         lab = _Lab(Path(folder).resolve(), registry.files)
         known, fit, rows = _prepared(lab, suite, registry)
-        grid = _Grid(plan(suite, registry, {(task, 0): known}, Machine("", "", "")), fit, rows)
+        grid = _Grid(plan(suite, registry, {(task, 0): known}, Machine("", "", "", "")), fit, rows)
         whole = grid.backend(host)
         subjects = [grid.compressor(one, whole) for one in passes]
         lab.run([whole.first, *(one for one in grid.made.values() if one is not whole.first)])
@@ -567,7 +567,7 @@ def _refuses_unknown(suite: Suite, registry: Registry, provider: Provider) -> bo
     else:
         suite = dataclasses.replace(suite, recipes=(_recipe(provider, ((_UNKNOWN, 1),)),))
     try:
-        plan(suite, registry, {}, Machine("", "", ""))
+        plan(suite, registry, {}, Machine("", "", "", ""))
     except UserError as error:
         return _UNKNOWN in str(error)
     return False

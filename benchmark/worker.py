@@ -217,7 +217,7 @@ def _inspect(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
     from benchmark.measure import graph, size
 
     artifact = Path(step["inputs"]["artifact"])
-    facts = graph.facts(artifact)
+    facts = graph.facts(artifact) if step["settings"]["format"] == "onnx" else None
     if step["target"] and hasattr(code := _code(step["target"]), "onnx"):  # the format is one that this runtime decodes
         _leave_checkout()
         with tempfile.TemporaryDirectory() as decoded:
@@ -239,11 +239,16 @@ def _evaluate(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[st
 
     predictor = _code(step["target"]).load(Path(step["inputs"]["artifact"]), step["threads"])
     _leave_checkout()
-    inputs = Path(step["inputs"]["data"])
-    collected = {split: outputs.collect(predictor, np.load(inputs / f"{split}_x.npy")) for split in ("validation", "test")}
+    inputs, settings = Path(step["inputs"]["data"]), step["settings"]
+    collected = {}
+    for split in ("validation", "test"):
+        x = np.load(inputs / f"{split}_x.npy", mmap_mode="r")
+        x = np.ascontiguousarray(x if settings["rows"] is None else x[outputs.sample(len(x), settings["rows"])])
+        collected[split] = outputs.collect_emulated(predictor, x) if settings["emulates"] else outputs.collect(predictor, x)
     arrays: dict[str, Any] = {split: one.outputs for split, one in collected.items()}
     np.savez(folder / "arrays.npz", **arrays)
     return {
+        **({"device": dict(predictor.device())} if hasattr(predictor, "device") else {}),
         "repeatable": all(one.repeatable for one in collected.values()),
         "batch_rows": sum(one.batch_rows for one in collected.values()),
         "batch_label_changes": sum(one.batch_label_changes for one in collected.values()),

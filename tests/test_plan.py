@@ -15,12 +15,12 @@ from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.plan import Cell, Machine, Plan, blocked, judge, plan
 from benchmark.registry import Registry, discover
-from benchmark.specs import CompressorSpec, DataFile, Published, RuntimeSpec
+from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Published, RuntimeSpec
 from benchmark.store import Outcome, StepResult
 from benchmark.suite import MeasureOptions, Recipe, Suite, parse_pass
 
 PREPARED = {("german-credit", 0): Prepared("f" * 64, (60,), ("good", "bad"))}
-MACHINE = Machine(host_class="here", measure_digest="m", build_digest="b")
+MACHINE = Machine(host_class="here", measure_digest="m", build_digest="b", onnx="1")
 CHAIN = ("keep-largest(share=0.3)", "int8-static")
 
 
@@ -124,15 +124,15 @@ def test_a_change_touches_exactly_what_depends_on_it(change: dict[str, object], 
 
 def test_code_that_builds_enters_what_is_built_and_so_all_that_follows(registry: Registry) -> None:
     before = set(plan(suite(CHAIN), registry, PREPARED, MACHINE).steps)
-    after = plan(suite(CHAIN), registry, PREPARED, Machine("here", "m", "changed"))
+    after = plan(suite(CHAIN), registry, PREPARED, Machine("here", "m", "changed", "1"))
     assert {after.steps[id_].kind for id_ in before & after.steps.keys()} == {"prepare", "identity", "memory"}
 
 
 def test_code_that_measures_and_the_machine_enter_measurements_only(registry: Registry) -> None:
     before = set(plan(suite(CHAIN), registry, PREPARED, MACHINE).steps)
     for machine, kinds_of in (
-        (Machine("elsewhere", "m", "b"), {"evaluate", "latency", "memory"}),
-        (Machine("here", "changed", "b"), {"inspect", "evaluate", "latency", "memory"}),
+        (Machine("elsewhere", "m", "b", "1"), {"evaluate", "latency", "memory"}),
+        (Machine("here", "changed", "b", "1"), {"inspect", "evaluate", "latency", "memory"}),
     ):
         after = plan(suite(CHAIN), registry, PREPARED, machine)
         assert {after.steps[id_].kind for id_ in after.steps.keys() - before} == kinds_of
@@ -171,6 +171,39 @@ def test_a_runtime_that_cannot_load_the_reference_has_no_anchor(registry: Regist
     assert {role for id_ in cell.latency for role in whole.steps[id_].inputs} == {"artifact", "floor", "data"}
     whole = plan(suite(CHAIN[1:]), registry, PREPARED, MACHINE)
     assert {role for id_ in only(whole, "int8-static").latency for role in whole.steps[id_].inputs} >= {"anchor"}
+
+
+def test_the_anchor_is_what_the_runtime_itself_loads(registry: Registry) -> None:
+    convert, runtime = registry.compressors[None, "int8-static"], registry.runtimes["onnxruntime"]
+    linear = registry.backends["linear"]
+    spec = dataclasses.replace(cast(CompressorSpec, convert.spec), name="to-tflite", produces="tflite", params=())
+    tflite = dataclasses.replace(runtime, spec=dataclasses.replace(cast(RuntimeSpec, runtime.spec), formats=("tflite",)))
+    exports = dataclasses.replace(cast(BackendSpec, linear.spec), exports=("onnx", "tflite"))
+    changed = dataclasses.replace(
+        registry,
+        backends={**registry.backends, "linear": dataclasses.replace(linear, spec=exports)},
+        compressors={**registry.compressors, (None, "to-tflite"): dataclasses.replace(convert, spec=spec)},
+        runtimes={**registry.runtimes, "onnxruntime": tflite},
+    )
+    whole = plan(suite(("to-tflite",)), changed, PREPARED, MACHINE)
+    reference, cell = only(whole, "reference"), only(whole, "to-tflite")
+    exported = reference.chain[-1][1]
+    assert cell.chain[1][1] != exported  # it starts from the other format
+    assert cell.reference_evaluate == reference.evaluate
+    assert cell.reference_inspect == reference.inspect
+    assert {whole.steps[id_].inputs["anchor"] for id_ in cell.latency} == {exported}
+
+
+def test_nothing_is_timed_on_an_emulated_device(registry: Registry) -> None:
+    runtime = registry.runtimes["onnxruntime"]
+    spec = dataclasses.replace(cast(RuntimeSpec, runtime.spec), emulates="a microcontroller", rows=100)
+    changed = dataclasses.replace(registry, runtimes={**registry.runtimes, "onnxruntime": dataclasses.replace(runtime, spec=spec)})
+    whole = plan(suite(), changed, PREPARED, MACHINE)
+    assert {step.kind for step in whole.steps.values()} == {"prepare", "train", "export", "inspect", "evaluate"}
+    cell = only(whole, "reference")
+    assert (cell.latency, cell.memory, cell.floor_memory) == ((), "", "")
+    assert whole.steps[cell.evaluate].settings["rows"] == 100
+    assert judge(cell, ended(whole)) == ("ok", "")
 
 
 def test_data_enters_all_but_preparing_and_the_identity_model(registry: Registry) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import itertools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +13,19 @@ from pathlib import Path
 import pytest
 
 import benchmark
-from benchmark import UserError
-from benchmark.registry import Broken, Provider, Registry, discover, files_digest, ingredients, nearest, package_digest
+from benchmark import RuntimeSpec, UserError
+from benchmark.registry import (
+    Broken,
+    Provider,
+    Registry,
+    _resolved,
+    discover,
+    files_digest,
+    ingredients,
+    nearest,
+    package_digest,
+    tool_version,
+)
 
 OURS = f"pocketbench {benchmark.__version__}"
 _numbers = itertools.count()
@@ -367,9 +380,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_code_counts_and_nothing_else(package: Path) -> None:
+def test_files_count_and_what_python_makes_of_them_does_not(package: Path) -> None:
     before = package_digest(package.name)
-    (package / "data.csv").write_text("1,3\n", encoding="utf-8")
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "x.cpython-311.pyc").write_bytes(b"x")
     (package / "__pycache__" / "left.py").write_text("x", encoding="utf-8")
@@ -382,16 +394,27 @@ def test_code_counts_and_nothing_else(package: Path) -> None:
     renamed = package_digest(package.name)
     (package / "sub" / "new.py").touch()
     added = package_digest(package.name)
-    assert len({before, edited, renamed, added}) == 4
+    (package / "kernel.c").write_text("int x;", encoding="utf-8")
+    assert len({before, edited, renamed, added, package_digest(package.name)}) == 5
 
 
-def test_data_counts_where_asked(package: Path) -> None:
-    before = package_digest(package.name, data=True)
-    (package / "__pycache__").mkdir()
-    (package / "__pycache__" / "x.cpython-311.pyc").write_bytes(b"x")
-    assert package_digest(package.name, data=True) == before
-    (package / "data.csv").write_text("1,3\n", encoding="utf-8")
-    assert package_digest(package.name, data=True) != before
+def test_programs_that_a_plugin_runs_are_named_where_they_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cross-gcc").write_text("#!/bin/sh\necho 'cross-gcc 12.2'\necho more\n", encoding="utf-8")
+    (tmp_path / "cross-gcc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    install = "apt-get install cross"
+    tools = {"cross-gcc": install, "no-such-emulator": install}
+    spec = RuntimeSpec(name="r", target="json:loads", summary="", formats=("onnx",), tools=tools)
+    (lacking,) = _resolved([Provider("runtime", spec, "d", "1")])
+    assert lacking.missing == ("no-such-emulator",)
+    assert lacking.hint == f"needs no-such-emulator: {install}"
+    spec = dataclasses.replace(spec, tools={"cross-gcc": install}, extra="mcu", requires={"no_such": "no-such"})
+    (complete,) = _resolved([Provider("runtime", spec, "d", "1")])
+    assert complete.hint == "needs no-such: pip install 'd[mcu]'"
+    there = dataclasses.replace(complete, requires={}, missing=())
+    assert ingredients(there)["tools"] == {"cross-gcc": "cross-gcc 12.2"}
+    with pytest.raises(UserError, match="no-such-emulator --version says nothing"):
+        tool_version("no-such-emulator")
 
 
 def test_a_module_is_its_file(install: Install, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ The rules, so that the numbers can be set beside another tool's:
 - A parameter is *non-zero* where the stored value differs from zero or, quantised, from its zero point.
 - *MACs* are multiply-adds at batch 1 of convolutions, matrix products, recurrent layers and linear models, biases not counted;
   every other operator counts 0. A node fed by constants alone is computed once, while loading, and counts 0 too.
-- *Resident weight bytes* are the bytes of all that is stored, in its stored dtype: constants, and numbers in attributes.
+- *Resident weight bytes* are what a device holds after loading: the constants that nodes read at run time, as they are stored;
+  what is computed from constants alone, as it comes out (float16 weights behind a Cast are float32 then), unless a
+  DequantizeLinear computes it, which integer kernels do without; and numbers in attributes.
 - *Peak activation bytes* are the most that is alive at once at batch 1 while nodes run one by one in graph order: a value lives
   from the node that makes it to the last that reads it, the graph's input and output to either end. A view (Reshape and the
   like) needs no memory of its own, nor does what QuantizeLinear and DequantizeLinear stand between: an integer kernel reads and
@@ -105,7 +107,7 @@ def facts(folder: Path) -> Facts | None:
     return Facts(
         parameters=sum(nonzero.size for nonzero in weights),
         nonzero_parameters=sum(int(nonzero.sum()) for nonzero in weights),
-        resident_weight_bytes=_resident(nodes, constants),
+        resident_weight_bytes=_resident(model, nodes, constants),
         activation_peak_bytes=_activation_peak(model, constants),
         macs=macs,
         macs_reason=macs_reason,
@@ -205,8 +207,9 @@ def _stored(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) 
     return counts
 
 
-def _resident(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) -> int:
-    total = sum((value.size * _bits(value.dtype) + 7) // 8 for value in constants.values())
+def _resident(model: onnx.ModelProto, nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]) -> int:
+    stored = {name: (value.size * _bits(value.dtype) + 7) // 8 for name, value in constants.items()}
+    total = sum(_loaded(model, constants, stored).values())
     for domain, attribute in [(node.domain, one) for node in nodes for one in node.attribute]:
         value = onnx.helper.get_attribute_value(attribute)
         if attribute.type == attribute.TENSOR:
@@ -216,6 +219,24 @@ def _resident(nodes: list[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]
         elif attribute.type == attribute.INTS and domain == "ai.onnx.ml":  # the structure of trees; elsewhere paddings
             total += 8 * len(value)
     return total
+
+
+def _loaded(model: onnx.ModelProto, constants: Mapping[str, NDArray[Any]], stored: Mapping[str, int]) -> Mapping[str, int]:
+    """Value -> its bytes, of all that is known before the first input and read at each; as stored where shapes are not known."""
+    graph = model.graph
+    if any(_has_subgraph(node) for node in graph.node):
+        return stored
+    run, fixed = _at_run_time(graph, constants)
+    run += [node for node in graph.node if node.op_type == "DequantizeLinear" and node.output[0] in fixed]
+    made = {node.output[0] for node in run}
+    read = {name for node in run for name in node.input} | {value.name for value in graph.output}
+    computed = (read & fixed) - constants.keys() - made
+    try:
+        shape, bits = _shapes(model, constants), _element_bits(model)
+        sizes = {name: (prod(shape(name)) * bits[name] + 7) // 8 for name in computed}
+    except (_UncountableError, KeyError):
+        return stored
+    return {name: stored[name] for name in read & constants.keys()} | sizes
 
 
 def _bits(dtype: np.dtype[Any]) -> int:

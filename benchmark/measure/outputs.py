@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from benchmark.protocols import Floats, Predictor
 
 BATCH = 32
+AGAIN = 16
+"""Rows that are run a second time on an emulated device."""
 BATCH_LIMIT = 0.01
 """Share of the labels that may change between batch 1 and batch 32. More means that rows of a batch see each other."""
 
@@ -39,6 +43,18 @@ def collect(predictor: Predictor, x: Floats) -> Collected:
         print(f"no batches: {error}", file=sys.stderr)
         return Collected(first, np.array_equal(first, second, equal_nan=True), 0, 0)
     return Collected(first, np.array_equal(first, second, equal_nan=True), len(x), changes)
+
+
+def collect_emulated(predictor: Predictor, x: Floats) -> Collected:
+    """Runs the rows ``x``, float32 (N, ...), N >= 1, on an emulated device, which takes one at a time and long: once, all in one
+    call, and the first :data:`AGAIN` a second time."""
+    first, again = np.array(predictor.predict(x)), predictor.predict(x[:AGAIN])
+    return Collected(first, np.array_equal(first[:AGAIN], again, equal_nan=True), 0, 0)
+
+
+def sample(n: int, rows: int) -> NDArray[np.int64]:
+    """The places of ``rows`` of ``n`` rows, evenly spaced so that every unit has its share; all of them where there are fewer."""
+    return np.arange(min(n, rows)) * n // min(n, rows)
 
 
 def _in_batches(predictor: Predictor, x: Floats, size: int) -> Floats:

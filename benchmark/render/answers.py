@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmark.budget import DeviceTier, format_bytes, format_seconds
+from benchmark.budget import LIMITS, DeviceTier, Limit
 from benchmark.leaderboard import Entry, Table
 from benchmark.plan import METHOD
 from benchmark.recommend import Answer, Method, Rejected, Row, answer
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, named, number, score_decimals
 
+ON_DEVICE = {
+    "flash_bytes": "flash bytes",
+    "ram_bytes": "RAM bytes",
+    "arena_bytes": "arena bytes",
+    "instructions_m4": "instructions M4",
+    "instructions_m7": "instructions M7",
+}
+"""How what is known of a device is called, by column."""
 _HEADERS = ("task", "device", "ship this", "score ↑ [95 %]", "verdict", "val ↑", "bytes ↓", "p90 µs ↓", "best of", "runner-up")
 
 
@@ -130,14 +138,21 @@ def reason(rejected: Rejected, one: Answer) -> str:
             text = f"{row['outcome']} ({row['reason']})"
         case "undefined":
             text = "its validation score is undefined"
-        case "bytes":
-            text = f"{number(method.largest('artifact_bytes'), ',.0f')} bytes, more than {tier.bytes:,}"
-        case "latency":
-            text = f"p90 {number(method.largest('latency_p90_us'), '.1f')} µs, more than {(tier.latency_p90 or 0) * 1e6:g}"
+        case Limit() as limit:
+            text = _too_much(limit, method, tier)
         case "validation":
             best = one.best.val_score if one.best else None
             text = f"validation {number(method.val_score, '.4f')}, not better than {number(best, '.4f')}"
     return f"{title(method, one)}: {text}"
+
+
+def _too_much(limit: Limit, method: Method, tier: DeviceTier) -> str:
+    value, allowed = method.largest(limit.column), (limit.of(tier) or 0) * limit.scale
+    if value is None:
+        return f"no {limit.column} is known"
+    if limit.column.endswith("_us"):
+        return f"{limit.words}{number(value, '.1f')} µs, more than {allowed:g}"
+    return f"{limit.words}{number(value, ',.0f')} bytes, more than {allowed:,.0f}"
 
 
 def report(one: Answer, root: Path, baselines: Mapping[str, float]) -> str:
@@ -153,8 +168,7 @@ def report(one: Answer, root: Path, baselines: Mapping[str, float]) -> str:
             *([f"             of seed {row['seed']}, fold {row['fold']}: {own}"] if several else []),
             f"  chosen     by validation {row['metric']} {chosen}{several}, the best of {one.among} that fit",
             f"  score      {method_score(one.best)} on test rows, not looked at for the choice",
-            f"  latency    p50 {number(row['latency_p50_us'], '.1f')} µs, p90 {number(row['latency_p90_us'], '.1f')} µs on "
-            f"{row['cpu_model']}, {row['runtime']}, {row['threads']} thread(s)",
+            *(f"  {name:11}{text}" for name, text in costs(row)),
         ]
         second = (
             f"{title(one.runner_up, one)}, validation {number(one.runner_up.val_score, '.4f')}" if one.runner_up else "none fits"
@@ -167,15 +181,23 @@ def report(one: Answer, root: Path, baselines: Mapping[str, float]) -> str:
     return "\n".join(lines)
 
 
+def costs(row: Row) -> Iterator[tuple[str, str]]:
+    """What a row's file costs where it runs: what is measured on this machine, and what is known of a device."""
+    if row["latency_p50_us"] is not None:
+        times = f"p50 {number(row['latency_p50_us'], '.1f')} µs, p90 {number(row['latency_p90_us'], '.1f')} µs for one input"
+        yield "latency", f"{times}, on {row['cpu_model'] or 'an unknown CPU'}, {row['runtime']}, {row['threads']} thread(s)"
+    counts = {title: row[name] for name, title in ON_DEVICE.items() if row[name] is not None}
+    if counts:
+        agreement = row["label_agreement"]
+        agree = "" if agreement is None else f"; {agreement:.1%} of labels as ONNX Runtime's"
+        yield "device", ", ".join(f"{name} {value:,}" for name, value in counts.items()) + agree
+
+
 def _tier(tier: DeviceTier, style: Style) -> str:
     return style.say("{name}: {limits}", name=tier.name, limits=limits(tier))
 
 
 def limits(tier: DeviceTier) -> str:
     """What a device allows, in words."""
-    parts = []
-    if tier.bytes is not None:
-        parts.append(f"at most {format_bytes(tier.bytes)}")
-    if tier.latency_p90 is not None:
-        parts.append(f"p90 at most {format_seconds(tier.latency_p90)}")
-    return ", ".join(parts) or "no limit"
+    allowed = [(limit, value) for limit in LIMITS if (value := limit.of(tier)) is not None]
+    return ", ".join(f"{limit.words}at most {limit.format(value)}" for limit, value in allowed) or "no limit"

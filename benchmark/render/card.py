@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.budget import format_bytes
 from benchmark.recommend import Answer, Row
-from benchmark.render.answers import limits, remarks, title
+from benchmark.render.answers import costs, limits, remarks, title
 from benchmark.render.markdown import escape
 from benchmark.render.style import bounded, number, score_decimals
 from benchmark.statistics import Interval
@@ -78,9 +78,8 @@ def _groups(row: Row) -> Iterator[str]:
 def _costs(row: Row) -> Iterator[str]:
     yield f"{row['artifact_bytes']:,} bytes in all files" + (f", of {', '.join(row['dtypes'])}" if row["dtypes"] else "")
     yield f"multiply-adds for one input: {number(row['macs'], ',.0f')}"
-    times = f"p50 {number(row['latency_p50_us'], '.1f')} µs, p90 {number(row['latency_p90_us'], '.1f')} µs for one input"
-    where = f"{escape(row['cpu_model'] or 'an unknown CPU')}, {row['runtime']}, {row['threads']} thread(s)"
-    yield f"{times}, on {where}; another device has another"
+    for name, text in costs(row):
+        yield f"{name}: {escape(text)}" + ("; another device has another" if name == "latency" else "")
     if row["tiers"]:
         yield f"devices of the suite that it fits: {', '.join(map(escape, row['tiers']))}"
 

@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+import numpy as np
 import plotly  # type: ignore[import-untyped]  # it ships no types
 from markupsafe import Markup
 
 from benchmark.budget import DeviceTier
 from benchmark.folders import Layout
-from benchmark.leaderboard import CONTROL, PROVENANCE, Difference, Entry, Row, Table, is_control
+from benchmark.leaderboard import CONTROL, PROVENANCE, Difference, Entry, Row, Table, is_control, tested
 from benchmark.measure import quality
 from benchmark.plan import PLACE, Cell, stored_cells
 from benchmark.recommend import answer
@@ -344,8 +345,9 @@ def _flips(cell: Cell, row: Row, store: Store) -> dict[str, Any] | None:
     classes = store.results([cell.prepare])[cell.prepare].facts["classes"]
     own, reference = (quality.labels(store.array(id_, "test")) for id_ in (cell.evaluate, cell.reference_evaluate))
     y, other = store.array(cell.prepare, "test_y"), [int(i) for i in (own != reference).nonzero()[0]]
-    shown = [(i, classes[y[i]], classes[reference[i]], classes[own[i]]) for i in other[:_FLIPS]]
-    return {"count": len(other), "rows": len(y), "shown": shown} if other else None
+    place = np.arange(len(y))[tested(cell, store)]
+    shown = [(int(place[i]), classes[y[place[i]]], classes[reference[i]], classes[own[i]]) for i in other[:_FLIPS]]
+    return {"count": len(other), "rows": len(place), "shown": shown} if other else None
 
 
 _APART = ("groups", "limits")  # they have tables of their own

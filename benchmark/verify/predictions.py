@@ -15,7 +15,7 @@ from benchmark.limits import sandbox
 from benchmark.measure import outputs, quality
 from benchmark.plan import Cell
 from benchmark.registry import Provider, ingredients
-from benchmark.specs import BackendSpec, TaskSpec
+from benchmark.specs import BackendSpec, RuntimeSpec, TaskSpec
 from benchmark.verify.findings import Findings, count, leaves
 from benchmark.verify.jobs import Jobs, key_of
 from benchmark.verify.prepared import equal
@@ -45,8 +45,14 @@ def _score(id_: str, cell: Cell, subject: Subject, folds: Folds, findings: Findi
     facts, right = subject.results[id_].facts, {}
     spec = cast(TaskSpec, subject.registry.tasks[cell.task].spec)
     predictions = {split: subject.store.array(id_, split) for split in SPLITS}
+    places = dict[str, Any]()
     for split, given in predictions.items():
-        y = fold.arrays[f"{split}_y"]
+        y, rows = _labels(id_, split, fold, subject)
+        if rows is not None:
+            stored = subject.store.array(id_, f"{split}_rows")
+            if not np.array_equal(stored, rows):
+                findings.differ(f"{cell.label}: {split} rows in store.sqlite: not those that its runtime is evaluated on")
+            places[f"{split}_rows"] = rows
         if reason := quality.check(given, len(y), len(fold.prepared.classes)):
             findings.differ(f"{cell.label}: {split} predictions in store.sqlite: {reason}")
             continue
@@ -59,8 +65,17 @@ def _score(id_: str, cell: Cell, subject: Subject, folds: Folds, findings: Findi
             column = {("test", spec.metrics[0]): "score", ("validation", spec.metrics[0]): "val_score"}.get((split, name))
             findings.changed(cell.label, f"{column or split} ({name}) in store.sqlite", stands, here)
     if wrong:
-        subject.put_right(id_, {"scores": {**facts["scores"], **right}}, predictions)
+        subject.put_right(id_, {"scores": {**facts["scores"], **right}}, {**predictions, **places})
     return True
+
+
+def _labels(id_: str, split: str, fold: Fold, subject: Subject) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    """The labels of the rows that an evaluation ran, and their places in the split; None where these are all."""
+    y, rows = fold.arrays[f"{split}_y"], subject.results[id_].ingredients.get("rows")
+    if rows is None:
+        return y, None
+    places = outputs.sample(len(y), rows)
+    return y[places], places
 
 
 def _scores(given: NDArray[np.float32], y: NDArray[Any], cell: Cell, subject: Subject) -> dict[str, dict[str, Any]]:
@@ -89,7 +104,13 @@ def run_again(subject: Subject, folds: Folds, sound: Collection[str], jobs: Jobs
             threads = subject.results[id_].ingredients.get("threads")
             threads = threads if isinstance(threads, int) and 1 <= threads <= len(limits.available_cores()) else 1
             key = key_of("evaluate", digest, cell.runtime, cell.task, str(cell.fold), str(threads))
-            settings = {"output_kind": cell.output, "metrics": list(cell.metrics)}
+            spec = cast(RuntimeSpec, runtime.spec)
+            settings = {
+                "output_kind": cell.output,
+                "metrics": list(cell.metrics),
+                "rows": spec.rows,
+                "emulates": spec.emulates,
+            }
             inputs = {"data": str(fold.folder / data.INPUTS)}
             told[key] = jobs.of_artifact(key, "evaluate", runtime, subject.layout, digest, inputs, settings, threads)
             run[id_] = key, cell, runtime
@@ -137,7 +158,7 @@ def _compare_outputs(
         apart = ~(np.abs(theirs - ours) <= _ROUNDING * span).all(axis=1)
         labels = int((quality.labels(theirs) != quality.labels(ours)).sum())
         if not apart.any() and not labels:
-            y = folds[cell.task, cell.fold].arrays[f"{split}_y"]
+            y, _ = _labels(id_, split, folds[cell.task, cell.fold], subject)
             stated, found = (_scores(one, y, cell, subject)["values"] for one in (theirs, ours))
             for name in stated.keys() & found.keys():
                 if not math.isclose(stated[name], found[name], rel_tol=_ROUNDING, abs_tol=_ROUNDING):

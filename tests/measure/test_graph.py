@@ -164,7 +164,21 @@ def test_macs_that_cannot_be_counted_have_a_reason(facts: Any) -> None:
     assert facts(foreign).parameters == 200
 
 
-def test_resident_bytes_are_those_stored(facts: Any) -> None:
+def test_resident_bytes_are_those_that_are_held_after_loading(facts: Any) -> None:
+    half = """<ir_version: 10, opset_import: ["": 20]> model (float[N,8] x) => (float[N,4] y) {
+        f = Cast <to = 1> (w)
+        y = MatMul(x, f)
+    }"""
+    model = onnx.parser.parse_model(half)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((8, 4), np.float16), "w"))
+    assert facts(model).resident_weight_bytes == 4 * 8 * 4  # float16 in the file, float32 in memory
+    int8 = onnx.parser.parse_model(half.replace("Cast <to = 1> (w)", "DequantizeLinear(w, s)"))
+    int8.graph.initializer.append(numpy_helper.from_array(np.ones((8, 4), np.int8), "w"))
+    int8.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "s"))
+    assert facts(int8).resident_weight_bytes == 8 * 4 + 4
+
+
+def test_resident_bytes_of_constants_are_those_stored(facts: Any) -> None:
     model = onnx.parser.parse_model(
         '<ir_version: 10, opset_import: ["": 20]> model (float[N,8] x) => (float[N,4] y) {y = Gemm(x, w, b)}'
     )
