@@ -77,7 +77,7 @@ class BuildLimits:
 @dataclass(frozen=True)
 class DeviceTier:
     """What a device can hold; a verdict applied when rows are read, so changing it reruns nothing. None: no limit. ``bytes``: of
-    the artifact; ``memory``: of the process that runs it; ``flash``, ``ram``: of a microcontroller; ``latency_p90`` in seconds."""
+    the artifact; ``latency_p90``: seconds; ``memory``: of the process that runs it; ``flash``, ``ram``: of a microcontroller."""
 
     name: str
     bytes: int | None = None

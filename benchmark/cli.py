@@ -114,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--task", metavar="NAME", required=True)
         command.add_argument("--bytes", metavar="SIZE", help='at most so large, as in "64 KiB"')
         command.add_argument("--latency", metavar="TIME", help='p90 at most so long, as in "1 ms"')
-        command.add_argument("--device", metavar="NAME", help="what a device of the suite allows, or one of: " + ", ".join(DEVICES))
+        command.add_argument(
+            "--device", metavar="NAME", help="what a device of the suite allows, or one of: " + ", ".join(DEVICES)
+        )
         command.add_argument("--results", metavar="DIR", type=Path, default=Path("results/edge"), help="default: results/edge")
     export.add_argument("output", metavar="FOLDER", type=Path, help="a new folder")
     leaderboard = commands.add_parser("leaderboard", help="make the tables of a run again, and print them", allow_abbrev=False)

@@ -76,8 +76,8 @@ _STOPS = ("updates", "early", "deadline")
 
 
 Drawn: TypeAlias = dict[tuple[str, int, int], tuple[dict[str, int], Bootstrap]]
-"""(task, fold, number of test rows) -> the bootstrap of all that was scored on these rows, each evaluate step as a method, and the
-places of these by id."""
+"""(task, fold, number of test rows) -> the bootstrap of all that was scored on these rows, each evaluate step as a method, and
+the places of these by id."""
 
 
 def rows(store: Store, drawn: Drawn | None = None) -> list[Row]:
@@ -447,10 +447,10 @@ def _group(cells: Sequence[Scored], members: Sequence[NDArray[np.bool_]], metric
 class Entry:
     """A method in a task's table: its rows over seeds and folds, the mean of their test scores and its interval by unit.
     ``deviations``: as :meth:`Bootstrap.deviations` gives them, for more than one seed. ``rank``: as :func:`ranking.ranks` gives
-    it; None for a method of other seeds, folds or rows than the most complete ones have. ``reference``, ``control``: the difference
-    from these on the same seeds and folds, judged by the task's margin and by 0. ``fronts``: of ``bytes`` (validation score
-    and artifact bytes) and ``device`` (validation score, memory on the device and p90 latency) those that it is on. None where
-    undefined. ``groups``: as :func:`groups` gives them."""
+    it; None for a method of other seeds, folds or rows than the most complete ones have. ``reference``, ``control``: the
+    difference from these on the same seeds and folds, judged by the task's margin and by 0. ``fronts``: of ``bytes`` (validation
+    score and artifact bytes), ``device`` (validation score, memory on the device and p90 latency) and ``microcontroller``
+    (validation score, flash and RAM) those that it is on. None where undefined. ``groups``: as :func:`groups` gives them."""
 
     rows: tuple[Row, ...]
     score: float | None = None
@@ -476,6 +476,10 @@ class Entry:
     def tiers(self) -> list[str]:
         """The devices whose limits every row keeps."""
         return [name for name in self.rows[0]["tiers"] if all(name in row["tiers"] for row in self.rows)]
+
+    def has(self, *columns: str) -> bool:
+        """Whether every row has one of these columns."""
+        return any(all(row[column] is not None for row in self.rows) for column in columns)
 
     @property
     def device_bytes(self) -> float | None:
@@ -632,6 +636,7 @@ def _with_fronts(entries: Sequence[Entry]) -> list[Entry]:
     columns: dict[str, Callable[[Entry], tuple[float | None, ...]]] = {
         "bytes": lambda one: (one.median("artifact_bytes"),),
         "device": lambda one: (one.device_bytes, one.median("latency_p90_us")),
+        "microcontroller": lambda one: (one.median("flash_bytes"), one.median("ram_bytes")),
     }
     on: dict[int, list[str]] = defaultdict(list)
     for name, costs in columns.items():

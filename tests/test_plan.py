@@ -197,7 +197,9 @@ def test_the_anchor_is_what_the_runtime_itself_loads(registry: Registry) -> None
 def test_nothing_is_timed_on_an_emulated_device(registry: Registry) -> None:
     runtime = registry.runtimes["onnxruntime"]
     spec = dataclasses.replace(cast(RuntimeSpec, runtime.spec), emulates="a microcontroller", rows=100)
-    changed = dataclasses.replace(registry, runtimes={**registry.runtimes, "onnxruntime": dataclasses.replace(runtime, spec=spec)})
+    changed = dataclasses.replace(
+        registry, runtimes={**registry.runtimes, "onnxruntime": dataclasses.replace(runtime, spec=spec)}
+    )
     whole = plan(suite(), changed, PREPARED, MACHINE)
     assert {step.kind for step in whole.steps.values()} == {"prepare", "train", "export", "inspect", "evaluate"}
     cell = only(whole, "reference")

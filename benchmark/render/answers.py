@@ -20,7 +20,13 @@ ON_DEVICE = {
     "instructions_m7": "instructions M7",
 }
 """How what is known of a device is called, by column."""
-_HEADERS = ("task", "device", "ship this", "score ↑ [95 %]", "verdict", "val ↑", "bytes ↓", "p90 µs ↓", "best of", "runner-up")
+_HEADERS = ("task", "device", "ship this", "score ↑ [95 %]", "verdict", "val ↑")
+_COSTS = {
+    "bytes ↓": ("artifact_bytes", ",.0f"),
+    "p90 µs ↓": ("latency_p90_us", ".1f"),
+    "flash ↓": ("flash_bytes", ",.0f"),
+    "RAM ↓": ("ram_bytes", ",.0f"),
+}
 
 
 def section(tables: Sequence[Table], rows: Sequence[Row], tiers: Sequence[DeviceTier], style: Style) -> Section:
@@ -37,12 +43,7 @@ def section(tables: Sequence[Table], rows: Sequence[Row], tiers: Sequence[Device
             "verdict: its test score against its reference's. The evidence is that method's line in the task's table below, and "
             "its row in rows.csv, which names the artifact."
         ),
-        Grid(
-            tuple(map(style.text, _HEADERS)),
-            tuple(_line(one, entries, style) for one in found),
-            "lllrlrrrrl",
-            leaves=(("", tuple(range(8))), ("runner-up", (0, 1, 8, 9))),
-        ),
+        _grid(found, entries, style),
     ]
     baselines = {table.task: table.baselines for table in tables}
     devices: dict[tuple[str, str, str], list[str]] = defaultdict(list)
@@ -66,11 +67,26 @@ def _file(one: Answer, row: Row, style: Style) -> str:
     return style.say("{task}, {method}: artifacts/{digest}/", task=one.task, method=method, digest=row["artifact"])
 
 
-def _line(one: Answer, entries: Mapping[tuple[str, ...], Entry], style: Style) -> tuple[str, ...]:
+def _grid(found: Sequence[Answer], entries: Mapping[tuple[str, ...], Entry], style: Style) -> Grid:
+    columns = [column for column, _ in _COSTS.values()]
+    known = {column for one in found if one.best for column in columns if one.best.largest(column) is not None}
+    costs = {name: cost for name, cost in _COSTS.items() if cost[0] in known or not known}
+    width = len(_HEADERS) + len(costs)
+    return Grid(
+        tuple(map(style.text, (*_HEADERS, *costs, "best of", "runner-up"))),
+        tuple(_line(one, entries, costs, style) for one in found),
+        "lllrlr" + "r" * len(costs) + "rl",
+        leaves=(("", tuple(range(width))), ("runner-up", (0, 1, width, width + 1))),
+    )
+
+
+def _line(
+    one: Answer, entries: Mapping[tuple[str, ...], Entry], costs: Mapping[str, tuple[str, str]], style: Style
+) -> tuple[str, ...]:
     head = (style.name(one.task), style.name(one.tier.name))
     if one.best is None:
         why = style.say("{what}: {why}", what=nothing(one), why=reason(one.rejected[0], one)) if one.rejected else nothing(one)
-        return (*head, why, *(style.text(DASH) for _ in range(7)))
+        return (*head, why, *(style.text(DASH) for _ in range(len(_HEADERS) - 3 + len(costs) + 2)))
     best = entries[_key(one.best.rows[0])]
     interval = best.interval
     digits = score_decimals([interval])
@@ -85,8 +101,7 @@ def _line(one: Answer, entries: Mapping[tuple[str, ...], Entry], style: Style) -
         style.text(bounded(best.score, interval.low if interval else None, interval.high if interval else None, digits)),
         style.text(best.reference.verdict if best.reference else DASH),
         style.text(number(one.best.val_score, ".3f")),  # it chose: small differences of it count
-        style.text(number(one.best.largest("artifact_bytes"), ",.0f")),
-        style.text(number(one.best.largest("latency_p90_us"), ".1f")),
+        *(style.text(number(one.best.largest(column), form)) for column, form in costs.values()),
         style.text(str(one.among)),
         style.name(second),
     )

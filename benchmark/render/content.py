@@ -43,16 +43,20 @@ def document(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, A
 def _about(rows: Sequence[Row], tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> list[str]:
     build = suite["build"]
     cpus = ", ".join(sorted({row["cpu_model"] for row in rows if row["cpu_model"]})) or "no machine yet"
+    emulated = {row["runtime"] for row in rows if row["flash_bytes"] is not None}
+    timed = {row["runtime"] for row in rows} - emulated
+    where = "Latency on {cpus} by {runtimes}: another device has another." if timed or not emulated else ""
+    where += (" " if where else "") + "Nothing is timed on {emulated}, which is emulated." if emulated else ""
     lines = [
         style.say(
-            "Built within {seconds:g} s and {memory} a step on {cores} core(s); memory held by {how}. Latency on {cpus} by "
-            "{runtimes}: another device has another.",
+            "Built within {seconds:g} s and {memory} a step on {cores} core(s); memory held by {how}. " + where,
             seconds=build["seconds"],
             cores=build["cores"],
             memory=format_bytes(build["memory"]),
             how=_enforced_by(rows),
             cpus=cpus,
-            runtimes=", ".join(sorted({row["runtime"] for row in rows})) or "no runtime yet",
+            runtimes=", ".join(sorted(timed)) or "no runtime yet",
+            emulated=", ".join(sorted(emulated)),
         )
     ]
     if made := _made(rows, style):
@@ -95,6 +99,8 @@ def _of_task(table: Table, suite: Mapping[str, Any], style: Style) -> Iterator[S
     yield _scores(table, suite, runtimes, digits, style)
     if table.entries:
         yield _costs(table, runtimes, digits, style)
+    if emulated := [entry for entry in table.entries if entry.has(*answers.ON_DEVICE)]:
+        yield _on_device(table.task, emulated, runtimes, digits, style)
     for column in dict.fromkeys(column for entry in table.entries for column in entry.groups):
         yield _by_group(column, table, runtimes, digits, style)
 
@@ -145,12 +151,47 @@ def _scores(table: Table, suite: Mapping[str, Any], runtimes: bool, digits: int,
 
 def _costs(table: Table, runtimes: bool, digits: int, style: Style) -> Section:
     caption = style.text("What the methods of the table above cost, in its order.")
-    front = style.text(
-        "Front: no other method of this table has as good a validation score at as few bytes (B), or at as little memory on the "
-        "device and as short a p90 (D), of those for which these are known."
-    )
+    timed = any(entry.has("latency_p50_us") for entry in table.entries)
+    emulated = any(entry.has("flash_bytes") for entry in table.entries)
+    text = "Front: no other method of this table has as good a validation score at as few bytes (B)"
+    text += ", or at as little memory on the device and as short a p90 (D)" if timed else ""
+    text += ", or in as little flash and RAM (M)" if emulated else ""
+    front = style.text(f"{text}, of those for which these are known.")
     title = style.say("{task}: cost", task=table.task)
-    return Section(title, (caption, front, _cost_grid(table.entries, runtimes, digits, style)))
+    return Section(title, (caption, front, _cost_grid(table.entries, runtimes, digits, timed, style)))
+
+
+def _on_device(task: str, entries: Sequence[Entry], runtimes: bool, digits: int, style: Style) -> Section:
+    """What is known of the methods on a device that nobody needs to have."""
+    names = ["back end", "model", "recipe", *(["runtime"] if runtimes else []), "tiers"]
+    counts = [name for name in answers.ON_DEVICE if any(entry.has(name) for entry in entries)]
+    agreeing = any(entry.has("label_agreement") for entry in entries)
+
+    def line(entry: Entry) -> tuple[str, ...]:
+        agreement = entry.mean("label_agreement")
+        shown = [number(entry.score, f".{digits}f"), *(number(entry.median(name), ",.0f") for name in counts)]
+        shown += [number(None if agreement is None else 100 * agreement, ".1f")] if agreeing else []
+        return (*_names(entry, runtimes, style), style.name(" ".join(entry.tiers)) or style.text(DASH), *map(style.text, shown))
+
+    headers = [*names, "score ↑", *(f"{answers.ON_DEVICE[name]} ↓" for name in counts), *(["agree % ↑"] if agreeing else [])]
+    text = "In the order of the table above. RAM: with the buffers of one input and one output. "
+    if any(entry.has("instructions_m4") for entry in entries):
+        text += "Instructions: of plain C without a vendor's kernels, for one input; compare them at equal precision only, and "
+        text += "never call them a latency. agree: rows with the label that ONNX Runtime gives to the same file. "
+    if any(entry.has("arena_bytes") for entry in entries):
+        text += "Arena: the least that TensorFlow Lite Micro runs the file in, on a machine of 64 bits. "
+    grid = Grid(
+        headers=tuple(map(style.text, headers)),
+        lines=tuple(map(line, entries)),
+        align="l" * len(names) + "r" * (len(headers) - len(names)),
+        refs=_refs(entries),
+        key=2,
+    )
+    tools = sorted(
+        {f"{name} {value}" for entry in entries for row in entry.rows for name, value in (row["device"] or {}).items()}
+    )
+    made = (style.say("Made with: {tools}.", tools="; ".join(tools)),) if tools else ()
+    return Section(style.say("{task}: on a microcontroller", task=task), (style.text(text.strip()), grid, *made))
 
 
 def _covered(table: Table, style: Style) -> str:
@@ -249,7 +290,10 @@ def _score_grid(table: Table, runtimes: bool, digits: int, style: Style) -> Grid
     referred, compared = any(entry.reference for entry in entries), any(entry.control for entry in entries)
     names = ["back end", "model", "recipe", *(["runtime"] if runtimes else [])]
     numbers = ["score ↑ [95 %]", *(["− reference ↑ [95 %]", "verdict"] if referred else [])]
-    numbers += [*([f"− {CONTROL} ↑ [95 %]"] if compared else []), "val ↑", "flips % ↓", "bytes ↓", "p90 µs ↓"]
+    costs = {"bytes ↓": ("artifact_bytes", ",.0f"), "p90 µs ↓": ("latency_p90_us", ".1f")}
+    costs |= {"flash ↓": ("flash_bytes", ",.0f"), "RAM ↓": ("ram_bytes", ",.0f")}
+    costs = {name: cost for name, cost in costs.items() if any(entry.has(cost[0]) for entry in entries)}
+    numbers += [*([f"− {CONTROL} ↑ [95 %]"] if compared else []), "val ↑", "flips % ↓", *costs]
 
     def line(entry: Entry) -> tuple[str, ...]:
         low, high = (entry.interval.low, entry.interval.high) if entry.interval else (None, None)
@@ -260,8 +304,7 @@ def _score_grid(table: Table, runtimes: bool, digits: int, style: Style) -> Grid
             *([_against(entry.control, finer)] if compared else []),
             number(entry.mean("val_score"), f".{digits}f"),
             "< 0.1" if flips is not None and 0 < flips < 0.0005 else number(None if flips is None else flips * 100, ".1f"),
-            number(entry.median("artifact_bytes"), ",.0f"),
-            number(entry.median("latency_p90_us"), ".1f"),
+            *(number(entry.median(column), form) for column, form in costs.values()),
         ]
         rank = DASH if entry.rank is None else str(entry.rank)
         return (style.text(rank), *_names(entry, runtimes, style), *map(style.text, values))
@@ -277,7 +320,7 @@ def _score_grid(table: Table, runtimes: bool, digits: int, style: Style) -> Grid
         refs=_refs(entries),
         key=3,
         leaves=(
-            ("", _places(headers, ["rank", *names, numbers[0], "val ↑", "bytes ↓", "p90 µs ↓"])),
+            ("", _places(headers, ["rank", *names, numbers[0], "val ↑", *costs])),
             ("differences", _places(headers, [*names, *against, "verdict", "flips % ↓"])),
         ),
     )
@@ -287,11 +330,12 @@ def _against(difference: Difference | None, digits: int) -> str:
     return bounded(difference.mean, difference.low, difference.high, digits, sign="+") if difference else DASH
 
 
-def _cost_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: Style) -> Grid:
+def _cost_grid(entries: Sequence[Entry], runtimes: bool, digits: int, timed: bool, style: Style) -> Grid:
     several = any(len(entry.rows) > 1 for entry in entries)
     names = ["back end", "model", "recipe", *(["runtime"] if runtimes else [])]
-    numbers = ["score ↑", "bytes ↓", "size ÷ ↑", "MACs ↓", "device bytes ↓", "RSS MB ↓", "p50 µs ↓", "p90 µs ↓"]
-    numbers += ["time × ↓, min–max" if several else "time × ↓ [95 %]"]
+    numbers = ["score ↑", "bytes ↓", "size ÷ ↑", "MACs ↓", "device bytes ↓"]
+    times = ["RSS MB ↓", "p50 µs ↓", "p90 µs ↓", "time × ↓, min–max" if several else "time × ↓ [95 %]"] if timed else []
+    numbers += times
 
     def line(entry: Entry) -> tuple[str, ...]:
         rss = entry.median("rss_bytes")
@@ -301,11 +345,14 @@ def _cost_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: Sty
             number(entry.median("size_ratio"), ".2f"),
             number(entry.median("macs"), ",.0f"),
             number(entry.device_bytes, ",.0f"),
-            number(None if rss is None else rss / 1e6, ".1f"),
-            number(entry.median("latency_p50_us"), ".1f"),
-            number(entry.median("latency_p90_us"), ".1f"),
-            _ratio(entry) + (" ~" if any(row["noisy"] for row in entry.rows) else ""),
         ]
+        if timed:
+            values += [
+                number(None if rss is None else rss / 1e6, ".1f"),
+                number(entry.median("latency_p50_us"), ".1f"),
+                number(entry.median("latency_p90_us"), ".1f"),
+                _ratio(entry) + (" ~" if any(row["noisy"] for row in entry.rows) else ""),
+            ]
         front = "".join(name[0].upper() for name in entry.fronts) or DASH
         fitting = style.name(" ".join(entry.tiers)) or style.text(DASH)
         return (*_names(entry, runtimes, style), style.text(front), fitting, *map(style.text, values))
@@ -318,8 +365,8 @@ def _cost_grid(entries: Sequence[Entry], runtimes: bool, digits: int, style: Sty
         refs=_refs(entries),
         key=2,
         leaves=(
-            ("", _places(headers, [*names, *numbers[:-3], "front"])),
-            ("time", _places(headers, [*names, *numbers[-3:], "tiers"])),
+            ("", _places(headers, [*names, *(name for name in numbers if name not in times[1:]), "front"])),
+            ("time" if timed else "tiers", _places(headers, [*names, *times[1:], "tiers"])),
         ),
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 from benchmark.leaderboard import COLUMNS, Entry, Row, Table
 from benchmark.overall import overall
 from benchmark.plan import METHOD
+from benchmark.specs import DEVICE_COUNTS
 
 
 def to_json(rows: Sequence[Row]) -> str:
@@ -82,12 +83,26 @@ def methods_to_json(tables: Sequence[Table]) -> str:
     return _json("leaderboard", document) + "\n"
 
 
-_MEDIANS = ("artifact_bytes", "size_ratio", "macs", "rss_bytes", "latency_p50_us", "latency_p90_us", "latency_ratio", "floor_us")
+_MEDIANS = (
+    *("artifact_bytes", "size_ratio", "macs", "rss_bytes", "latency_p50_us", "latency_p90_us", "latency_ratio", "floor_us"),
+    *DEVICE_COUNTS,
+)
 _METHOD_COLUMNS = (
     *("task", "rank", "backend", "architecture", "recipe", "runtime", "seeds", "folds", "score", "score_low", "score_high"),
     *("reference_difference", "reference_difference_low", "reference_difference_high", "reference_verdict"),
     *("control", "control_difference", "control_difference_low", "control_difference_high", "control_verdict"),
-    *("val_score", "flips", *_MEDIANS, "latency_ratio_low", "latency_ratio_high", "device_bytes", "noisy", "fronts", "tiers"),
+    *(
+        "val_score",
+        "flips",
+        "label_agreement",
+        *_MEDIANS,
+        "latency_ratio_low",
+        "latency_ratio_high",
+        "device_bytes",
+        "noisy",
+        "fronts",
+        "tiers",
+    ),
 )
 
 
@@ -111,6 +126,7 @@ def _method(table: Table, entry: Entry) -> dict[str, Any]:
         "control": first["control"] if entry.control else None,
         "val_score": entry.mean("val_score"),
         "flips": entry.mean("flips"),
+        "label_agreement": entry.mean("label_agreement"),
         **{name: entry.median(name) for name in _MEDIANS},
         **{f"latency_ratio_{end}": single.get(f"latency_ratio_{end}") for end in ("low", "high")},
         "device_bytes": entry.device_bytes,

@@ -17,10 +17,17 @@ from benchmark_mcu._c import Program
 
 FLASH = RAM = 4 * 1024**2  # of the boards that are emulated; board/board.ld says so to the linker
 _FRAME = 64 * 1024  # the largest stack frame: a larger one could jump over what watches the stack
-_OPTIMISED = ("-O2", "-std=gnu11", "-ffunction-sections", "-fdata-sections", "-fno-strict-aliasing", "-fsingle-precision-constant")
+_OPTIMISED = (
+    "-O2",
+    "-std=gnu11",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fno-strict-aliasing",
+    "-fsingle-precision-constant",
+)
 _SHIFT = 7  # an instruction takes 2 ** 7 ns of the emulator's time, and a tick of the board's timer 40 ns
 _TICK_NS = 40
-_UNKNOWN_STACK = 2**32 - 1
+_OVERFLOW = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,6 @@ class Built:
 
     core: Core
     image: Path
-    stub: Path
-    row_shape: tuple[int, ...]
     classes: int
     flash_bytes: int
     static_bytes: int
@@ -52,7 +57,8 @@ class Built:
 
 @dataclass(frozen=True)
 class Run:
-    """What a program gave. ``outputs``: float32 (N, K); ``instructions``: int64 (N), of each row; ``stack_bytes``: the most."""
+    """What a program gave. ``outputs``: float32 (N, K); ``instructions``: int64 (N), of each row; ``stack_bytes``: of the
+    first row."""
 
     outputs: NDArray[np.float32]
     instructions: NDArray[np.int64]
@@ -71,7 +77,9 @@ def build(program: Program, core: Core, folder: Path) -> Built:
     sizes = (f"-DINPUT={prod(program.input_shape)}", f"-DCLASSES={program.classes}")
     board = Path(str(resources.files("benchmark_mcu") / "board"))
     # Without that option gcc would make calls of memset and memcpy of the loops that start the board.
-    harness = [_object(board / f"{name}.c", core, folder, *sizes, "-fno-tree-loop-distribute-patterns") for name in ("start", "app")]
+    harness = [
+        _object(board / f"{name}.c", core, folder, *sizes, "-fno-tree-loop-distribute-patterns") for name in ("start", "app")
+    ]
     stub = _object(board / "stub.c", core, folder, *sizes)
     objects = []
     for name, text in program.sources.items():
@@ -85,8 +93,6 @@ def build(program: Program, core: Core, folder: Path) -> Built:
     return Built(
         core=core,
         image=folder / "model.elf",
-        stub=folder / "stub.elf",
-        row_shape=program.input_shape,
         classes=program.classes,
         flash_bytes=flash - own_flash,
         static_bytes=static - own_static + buffers,
@@ -130,19 +136,15 @@ def _call(command: list[str]) -> str:
 def run(built: Built, x: NDArray[np.float32], folder: Path) -> Run:
     """Runs a program on rows ``x``, float32 (N, ...), one after another. Raises RuntimeError where the stack ran into other data
     (which stops no such processor, and spoils its results) or the emulator did not end well."""
-    ran, empty = _emulate(built.image, built, x, folder), _emulate(built.stub, built, x[:1], folder)
-    return Run(ran.outputs, ran.instructions, max(0, ran.stack_bytes - empty.stack_bytes))
-
-
-def _emulate(image: Path, built: Built, x: NDArray[np.float32], folder: Path) -> Run:
     np.ascontiguousarray(x, "<f4").tofile(folder / "in.bin")
     options = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
-    command = ["qemu-system-arm", "-M", built.core.machine, "-icount", f"shift={_SHIFT}", *options, "-kernel", str(image)]
+    command = ["qemu-system-arm", "-M", built.core.machine, "-icount", f"shift={_SHIFT}", *options, "-kernel", str(built.image)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     words = np.fromfile(folder / "out.bin", "<u4") if (folder / "out.bin").exists() else np.zeros(0, "<u4")
     if done.returncode or len(words) != len(x) * (built.classes + 1) + 1:
-        raise RuntimeError(f"{built.core.machine} did not end well: exit code {done.returncode}, {done.stderr.strip()[-500:]}")
-    if words[-1] == _UNKNOWN_STACK:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[0]
+        raise RuntimeError(f"{built.core.machine} did not end well: exit code {done.returncode}: {said}")
+    if words[-1] == _OVERFLOW:
         raise RuntimeError(f"the stack ran out of the {RAM:,} bytes of RAM that the emulated board has")
     rows = words[:-1].reshape(len(x), built.classes + 1)
     outputs = np.ascontiguousarray(rows[:, :-1]).view("<f4").astype(np.float32)

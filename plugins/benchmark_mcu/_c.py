@@ -12,8 +12,13 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 from benchmark_onnx import fold
-from emx_onnx_cgen import CodegenError, Compiler, ShapeInferenceError, UnsupportedOpError
-from emx_onnx_cgen.compiler import CompilerOptions
+from emx_onnx_cgen import (  # type: ignore[import-untyped]  # it ships no types
+    CodegenError,
+    Compiler,
+    ShapeInferenceError,
+    UnsupportedOpError,
+)
+from emx_onnx_cgen.compiler import CompilerOptions  # type: ignore[import-untyped]  # as above
 from onnx import helper
 
 from benchmark import NotApplicable
@@ -21,7 +26,17 @@ from benchmark_mcu import _trees
 from benchmark_mcu._integers import to_integers
 
 _HEAD = "#include <math.h>\n#include <stdint.h>\n"
-_SIZES = {"float": 4, "int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "uint32_t": 4, "int64_t": 8, "_Bool": 1}
+_SIZES = {
+    "float": 4,
+    "int8_t": 1,
+    "uint8_t": 1,
+    "int16_t": 2,
+    "uint16_t": 2,
+    "int32_t": 4,
+    "uint32_t": 4,
+    "int64_t": 8,
+    "_Bool": 1,
+}
 _ALIGNMENT = 8
 # Kinds whose output at a place is made from the input at the same place alone.
 _IN_PLACE = ("relu", "clip", "reshape", "flatten", "squeeze", "unsqueeze", "identity", "sigmoid", "abs", "tanh")
@@ -33,8 +48,8 @@ _ENTRY = re.compile(r"(void model\([^{]*\) \{\n)(.*?)(\n\}\n)", re.DOTALL)
 @dataclass(frozen=True)
 class Program:
     """C of a model. ``sources``: file name -> text; together they define ``void model(const float input[1]..., float
-    output[1][K])``, with weights as constants and nothing on a heap. ``input_shape``: of one row; ``classes``: K. ``arena_bytes``:
-    what holds the values between operators."""
+    output[1][K])``, with weights as constants and nothing on a heap. ``input_shape``: of one row; ``classes``: K.
+    ``arena_bytes``: what holds the values between operators."""
 
     sources: dict[str, str]
     input_shape: tuple[int, ...]
@@ -91,9 +106,10 @@ def _shaped(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _in_single_precision(source: str) -> str:
     """The source with float32 in place of float64, which a Cortex-M4 has no instructions for: there a layer's rescaling alone
-    would cost more than its products."""
+    would cost more than its products. Halves are rounded to even, as ONNX says; the generator's average pool does otherwise."""
     source = re.sub(r"\bdouble\b", "float", source)
-    return re.sub(r"\b(nearbyint|rint|llrint|lrint|round|exp|fmax|fmin|fabs|floor|ceil|sqrt|pow|tanh)\(", r"\1f(", source)
+    source = re.sub(r"\broundf?\(", "nearbyintf(", source)
+    return re.sub(r"\b(nearbyint|rint|llrint|lrint|exp|fmax|fmin|fabs|floor|ceil|sqrt|pow|tanh)\(", r"\1f(", source)
 
 
 def _with_arena(source: str) -> tuple[str, int]:
@@ -119,9 +135,7 @@ def _with_arena(source: str) -> tuple[str, int]:
     return f"{source[: match.start()]}{storage}{match[1]}{chr(10).join(body)}{match[3]}{source[match.end() :]}", arena
 
 
-def _lives(
-    sizes: dict[str, int], calls: list[tuple[str, list[str]]]
-) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
+def _lives(sizes: dict[str, int], calls: list[tuple[str, list[str]]]) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
     """For each value the first and the last call that it takes part in; and the values that can lie where the one that they are
     made from lay, by name."""
     life: dict[str, tuple[int, int]] = {}
@@ -137,9 +151,7 @@ def _lives(
     return life, over
 
 
-def place(
-    sizes: dict[str, int], life: dict[str, tuple[int, int]], over: dict[str, str]
-) -> tuple[dict[str, int], int]:
+def place(sizes: dict[str, int], life: dict[str, tuple[int, int]], over: dict[str, str]) -> tuple[dict[str, int], int]:
     """Offset of each value, and the arena's size: the largest first, each at the lowest place that is free while it lives (greedy
     by size: Pisarchyk and Lee 2020, arXiv:2001.03288). Values of ``over`` lie where the one that they name does."""
 
@@ -155,7 +167,8 @@ def place(
     placed: dict[str, int] = {}
     for name in sorted(groups, key=lambda one: (-sizes[one], groups[one])):
         first, last = groups[name]
-        taken = sorted((placed[one], placed[one] + sizes[one]) for one in placed if groups[one][0] <= last and groups[one][1] >= first)
+        beside = [one for one in placed if groups[one][0] <= last and groups[one][1] >= first]
+        taken = sorted((placed[one], placed[one] + sizes[one]) for one in beside)
         offset = 0
         for start, end in taken:
             if offset + sizes[name] <= start:

@@ -50,7 +50,7 @@ class _Rewriter:
 
     def rewrite(self) -> None:
         graph = self.model.graph
-        nodes = []
+        nodes = list[onnx.NodeProto]()
         for node in graph.node:
             if node.output[0] in self.done:
                 continue
@@ -125,9 +125,7 @@ class _Rewriter:
         }
         return rules[node.op_type](node) if node.op_type in rules and node.domain in ("", "ai.onnx") else None
 
-    def _into(
-        self, node: onnx.NodeProto, make: Callable[[_Quantized, str], list[onnx.NodeProto]]
-    ) -> list[onnx.NodeProto] | None:
+    def _into(self, node: onnx.NodeProto, make: Callable[[_Quantized, str], list[onnx.NodeProto]]) -> list[onnx.NodeProto] | None:
         """What ``make`` gives for the quantised output of a node and the name that it has to fill, with the clips behind it."""
         found = self._quantizer(node.output[0])
         if found is None:
@@ -214,9 +212,7 @@ class _Rewriter:
             return None
         inputs = [name for one in both if one for name in one]
         kind = f"QLinear{node.op_type}"
-        return self._into(
-            node, lambda y, name: [helper.make_node(kind, [*inputs, y.scale, y.zero], [name], domain=_MICROSOFT)]
-        )
+        return self._into(node, lambda y, name: [helper.make_node(kind, [*inputs, y.scale, y.zero], [name], domain=_MICROSOFT)])
 
     def _concat(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         parts = [self._activation(name) for name in node.input]
@@ -235,7 +231,8 @@ class _Rewriter:
     def _mean(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """A mean over all axes but the first two."""
         attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-        axes = self.constants[node.input[1]].tolist() if len(node.input) > 1 else attributes.get("axes", [])
+        given = self.constants.get(node.input[1]) if len(node.input) > 1 else attributes.get("axes", [])
+        axes = [] if given is None else np.asarray(given).tolist()
         x = self._activation(node.input[0])
         if x is None or sorted(axes) not in ([2], [2, 3], [-1], [-2, -1]):
             return None

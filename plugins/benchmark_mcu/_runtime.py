@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,8 @@ class _Predictor:
     """``predict`` runs rows on the M4; ``device`` tells the rest."""
 
     def __init__(self, path: Path, onnxruntime: Predictor) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="mcu-")
-        self._folder = Path(self._temporary.name)
+        self._folder = Path(tempfile.mkdtemp(prefix="mcu-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._onnxruntime = onnxruntime
         program = generate(onnx.load(path))
         self._m4, self._m7 = (_board.build(program, core, self._folder / core.machine) for core in (_board.M4, _board.M7))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,20 +43,21 @@ _ENDS = {
 
 def ensemble(model: onnx.ModelProto) -> onnx.NodeProto | None:
     """The TreeEnsembleClassifier that a model consists of, behind a Flatten where rows are not vectors; None for others."""
-    *before, last = model.graph.node
+    nodes: list[onnx.NodeProto] = list(model.graph.node)
+    *before, last = nodes
     if last.op_type != "TreeEnsembleClassifier" or any(node.op_type != "Flatten" for node in before):
         return None
     return last
 
 
 def c_source(node: onnx.NodeProto, input_shape: tuple[int, ...], head: str) -> str:
-    """C of ``void model(const float input[1]..., float output[1][K])``, all in one file. ``input_shape``: of one row. The rules are
-    those of ONNX's TreeEnsembleClassifier, of what scikit-learn's trees become. Raises NotApplicable for others."""
+    """C of ``void model(const float input[1]..., float output[1][K])``, all in one file. ``input_shape``: of one row. The rules
+    are those of ONNX's TreeEnsembleClassifier, of what scikit-learn's trees become. Raises NotApplicable for others."""
     told: dict[str, Any] = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     modes, transform = set(told["nodes_modes"]), told.get("post_transform", b"NONE").decode()
     if not modes <= {b"BRANCH_LEQ", b"LEAF"}:
         raise NotApplicable(f"trees that decide by {', '.join(sorted(one.decode() for one in modes))} are not turned into C")
-    labels = told.get("classlabels_int64s") or told.get("classlabels_strings")
+    labels = told.get("classlabels_int64s") or told["classlabels_strings"]
     ids = np.array(told["class_ids"])
     single = len(labels) == 2 and len(set(ids.tolist())) == 1  # the score of one class, which that of the other follows from
     if (transform, single) not in _ENDS:
@@ -108,9 +108,5 @@ def _table(kind: str, name: str, values: NDArray[Any]) -> str:
 
 
 def _literal(value: Any) -> str:
+    """An item of a C initializer; floats in hexadecimal, so that not a bit is lost."""
     return float(value).hex() + "f" if isinstance(value, np.floating) else str(int(value))
-
-
-def numbers(values: Iterable[Any]) -> str:
-    """Values as the items of a C initializer; floats in hexadecimal, so that not a bit is lost."""
-    return ", ".join(map(_literal, values))

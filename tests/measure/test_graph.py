@@ -174,7 +174,7 @@ def test_resident_bytes_are_those_that_are_held_after_loading(facts: Any) -> Non
     assert facts(model).resident_weight_bytes == 4 * 8 * 4  # float16 in the file, float32 in memory
     int8 = onnx.parser.parse_model(half.replace("Cast <to = 1> (w)", "DequantizeLinear(w, s)"))
     int8.graph.initializer.append(numpy_helper.from_array(np.ones((8, 4), np.int8), "w"))
-    int8.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "s"))
+    int8.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "s"))
     assert facts(int8).resident_weight_bytes == 8 * 4 + 4
 
 

@@ -1,0 +1,340 @@
+"""The runtime ``mcu``: integers, arena and trees against ONNX Runtime, and the boards against programs whose needs are known."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from benchmark_mcu import _board
+from benchmark_mcu._c import Program, generate, place
+from benchmark_mcu._integers import to_integers
+from benchmark_mcu._runtime import Microcontroller
+from benchmark_onnx import fold
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnxruntime.quantization import (  # type: ignore[import-untyped]
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from skl2onnx import to_onnx  # type: ignore[import-untyped]  # it ships no types
+from sklearn.ensemble import (  # type: ignore[import-untyped]  # it ships no types
+    GradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.tree import DecisionTreeClassifier  # type: ignore[import-untyped]  # it ships no types
+
+from benchmark import NotApplicable
+
+Floats: TypeAlias = NDArray[np.float32]
+
+emulated = pytest.mark.skipif(
+    shutil.which("qemu-system-arm") is None or shutil.which("arm-none-eabi-gcc") is None,
+    reason="no cross compiler or emulator here: apt-get install what benchmark_mcu names",
+)
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((64, 2, 12, 12), np.float32)
+
+# A bit of everything that exporters write between a pair: relu and relu6, strides, groups, a residual, a concatenation, pools.
+NETWORK = """<ir_version: 10, opset_import: ["": 20]> model (float[N,2,12,12] input) => (float[N,5] output) {
+    zero = Constant <value = float {0.0}> ()
+    six = Constant <value = float {1.5}> ()
+    axes = Constant <value = int64[2] {2, 3}> ()
+    c1 = Conv <pads = [1, 1, 1, 1]> (input, w1, b1)
+    r1 = Relu(c1)
+    c2 = Conv <pads = [1, 1, 1, 1], group = 8> (r1, w2, b2)
+    r2 = Clip(c2, zero, six)
+    c3 = Conv(r2, w3, b3)
+    sum = Add(c3, r1)
+    p1 = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (sum)
+    p2 = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (r1)
+    both = Concat <axis = 1> (p1, p2)
+    mean = ReduceMean <keepdims = 0> (both, axes)
+    h = Gemm <transB = 1> (mean, w4, b4)
+    r4 = Relu(h)
+    output = Gemm <transB = 1> (r4, w5, b5)
+}"""
+SHAPES = {
+    "w1": (8, 2, 3, 3),
+    "b1": (8,),
+    "w2": (8, 1, 3, 3),
+    "b2": (8,),
+    "w3": (8, 8, 1, 1),
+    "b3": (8,),
+    "w4": (12, 16),
+    "b4": (12,),
+    "w5": (5, 12),
+    "b5": (5,),
+}
+
+
+def network() -> onnx.ModelProto:
+    model = onnx.parser.parse_model(NETWORK)
+    for name, shape in SHAPES.items():
+        scale = 0.2 if len(shape) == 1 else float(np.sqrt(3 / np.prod(shape[1:])))
+        value = np.random.default_rng(len(model.graph.initializer)).normal(scale=scale, size=shape)
+        model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+    return model
+
+
+class Rows(CalibrationDataReader):  # type: ignore[misc]  # it ships no types
+    def __init__(self, x: Floats) -> None:
+        self._rows = iter(x)
+
+    def get_next(self) -> dict[str, Floats] | None:
+        row = next(self._rows, None)
+        return None if row is None else {"input": row[None]}
+
+
+def quantized(model: onnx.ModelProto, x: Floats, folder: Path, activations: Any = QuantType.QUInt8) -> onnx.ModelProto:
+    onnx.save(fold_constants(model), folder / "float.onnx")
+    options = {"per_channel": True, "weight_type": QuantType.QInt8, "activation_type": activations, "reduce_range": True}
+    quantize_static(folder / "float.onnx", folder / "int8.onnx", Rows(x), quant_format=QuantFormat.QDQ, **options)
+    return onnx.load(folder / "int8.onnx")
+
+
+def run(model: onnx.ModelProto, x: Floats) -> Floats:
+    """What ONNX Runtime gives without any of its rewrites."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs: Floats = session.run(["output"], {session.get_inputs()[0].name: x})[0]
+    return outputs
+
+
+def loaded(model: onnx.ModelProto, folder: Path) -> Any:
+    folder.mkdir(exist_ok=True)
+    onnx.save(model, folder / "model.onnx")
+    return Microcontroller().load(folder, 1)
+
+
+# Integers
+
+
+@pytest.mark.parametrize("activations", [QuantType.QUInt8, QuantType.QInt8])
+def test_pairs_become_integers_that_differ_by_a_step(activations: Any, tmp_path: Path) -> None:
+    pairs = quantized(network(), IMAGES, tmp_path, activations)
+    integers = to_integers(pairs)
+    kinds = Counter(node.op_type for node in integers.graph.node)
+    assert kinds["Conv"] == kinds["Gemm"] == kinds["Add"] == kinds["ReduceMean"] == 0
+    assert kinds["QuantizeLinear"] == kinds["DequantizeLinear"] == 1  # of the input and of the output
+    expected, found = run(pairs, IMAGES), run(integers, IMAGES)
+    assert np.abs(expected - found).max() < 0.05 * np.ptp(expected)  # a step of an inner value's scale
+    assert (expected.argmax(1) == found.argmax(1)).mean() >= 0.98
+    assert np.ptp(expected) > 0.1
+
+
+def test_a_clip_within_the_range_stays_one(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]> model (float[N,4] input) => (float[N,4] output) {
+        low = Constant <value = float {-1.0}> ()
+        high = Constant <value = float {2.0}> ()
+        q = QuantizeLinear(input, s, z)
+        d = DequantizeLinear(q, s, z)
+        e = Add(d, d)
+        c = Clip(e, low, high)
+        qc = QuantizeLinear(c, t, z)
+        output = DequantizeLinear(qc, t, z)
+    }"""
+    model = onnx.parser.parse_model(text)
+    for name, value in (("s", np.float32(0.05)), ("t", np.float32(0.1)), ("z", np.uint8(128))):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    integers = to_integers(onnx.shape_inference.infer_shapes(fold_constants(model)))
+    assert [node.op_type for node in integers.graph.node] == ["QuantizeLinear", "QLinearAdd", "Clip", "DequantizeLinear"]
+    x = np.linspace(-6, 6, 400, dtype=np.float32).reshape(-1, 4)
+    found = run(integers, x)
+    assert np.abs(found - run(model, x)).max() < 0.1001  # a step
+    assert (found.min(), found.max()) == (pytest.approx(-1), pytest.approx(2))
+
+
+def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Constant nodes as initializers, as every export has them."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    for node in [node for node in model.graph.node if node.op_type == "Constant"]:
+        model.graph.node.remove(node)
+        model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(node.attribute[0].t), node.output[0]))
+    return model
+
+
+def test_floats_pass_unchanged() -> None:
+    model = fold_constants(network())
+    assert np.array_equal(run(to_integers(model), IMAGES), run(model, IMAGES))
+
+
+# The arena
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=25))
+def test_no_two_values_that_live_at_once_overlap(values: list[tuple[int, int, int]]) -> None:
+    sizes = {str(i): size for i, (size, _, _) in enumerate(values)}
+    life = {str(i): (min(a, b), max(a, b)) for i, (_, a, b) in enumerate(values)}
+    offsets, arena = place(sizes, life, {})
+    for one, other in itertools.combinations(sizes, 2):
+        at_once = life[one][0] <= life[other][1] and life[other][0] <= life[one][1]
+        apart = offsets[one] + sizes[one] <= offsets[other] or offsets[other] + sizes[other] <= offsets[one]
+        assert apart or not at_once
+    alive = [sum(size for name, size in sizes.items() if life[name][0] <= at <= life[name][1]) for at in range(21)]
+    assert max(alive) <= arena <= sum(size + 8 for size in sizes.values())
+
+
+def test_a_chain_needs_the_largest_pair_and_what_lies_over_another_nothing() -> None:
+    sizes = {"a": 800, "b": 800, "c": 160, "d": 80}
+    life = {"a": (0, 1), "b": (1, 2), "c": (2, 3), "d": (3, 4)}
+    assert place(sizes, life, {})[1] == 1600
+    offsets, arena = place(sizes, life, {"b": "a"})
+    assert (offsets["a"], arena) == (offsets["b"], 960)
+
+
+# Trees
+
+
+@emulated
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DecisionTreeClassifier(max_depth=5, random_state=0),
+        lambda: RandomForestClassifier(12, max_depth=5, random_state=0),
+        lambda: GradientBoostingClassifier(n_estimators=8, max_depth=3, random_state=0),
+    ],
+    ids=["tree", "forest", "boosting"],
+)
+def test_trees_give_what_onnx_runtime_gives(make: Callable[[], Any], classes: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(classes)
+    x = rng.normal(size=(300, 7)).astype(np.float32)
+    y = (x[:, 0] + x[:, 1] * x[:, 2] > 0).astype(int) + (classes == 3) * (x[:, 3] > 0.5)
+    fitted = make().fit(x, y)
+    model = to_onnx(fitted, x[:1], options={"zipmap": False}, target_opset={"": 17, "ai.onnx.ml": 1})
+    model.graph.input[0].name = "input"
+    for node in model.graph.node:
+        node.input[:] = ["input" if name == "X" else name for name in node.input]
+        node.output[:] = ["output" if name == "probabilities" else name for name in node.output]
+    kept = [value for value in model.graph.output if value.name == "probabilities"]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    model.graph.output[0].name = "output"
+    model = fold(model)
+    assert [node.op_type for node in model.graph.node] == ["TreeEnsembleClassifier"]
+    predictor = loaded(model, tmp_path / "artifact")
+    np.testing.assert_allclose(predictor.predict(x[:100]), run(model, x[:100]), atol=1e-5)
+    told = predictor.device()
+    assert told["label_agreement"] == 1
+    assert told["flash_bytes"] > 6 * fitted.tree_.node_count if hasattr(fitted, "tree_") else told["flash_bytes"] > 1000
+
+
+# The boards
+
+
+@emulated
+def test_networks_give_what_onnx_runtime_gives(tmp_path: Path) -> None:
+    model = fold_constants(network())
+    plain = loaded(model, tmp_path / "float")
+    np.testing.assert_allclose(plain.predict(IMAGES), run(model, IMAGES), atol=1e-4)
+    pairs = quantized(network(), IMAGES, tmp_path)
+    small = loaded(pairs, tmp_path / "int8")
+    found = small.predict(IMAGES)
+    apart = np.abs(found - run(to_integers(pairs), IMAGES))
+    step = float(np.diff(np.unique(found.round(6))).min())
+    assert apart.max() < 1.01 * step
+    assert (apart < 1e-5).mean() > 0.9  # the others: means of four that lie halfway between two integers
+    floats, integers = plain.device(), small.device()
+    weights = sum(int(np.prod(shape)) for name, shape in SHAPES.items() if name.startswith("w"))
+    assert integers["flash_bytes"] > weights
+    assert floats["flash_bytes"] > 4 * weights
+    # No weight and no activation is expanded: RAM holds the input, float32, and integers.
+    assert integers["ram_bytes"] < 4 * (2 * 12 * 12 + 5) + 3 * 8 * 12 * 12 + 700
+    assert floats["ram_bytes"] > 4 * (2 * 12 * 12 + 5) + 4 * 2 * 8 * 12 * 12
+    assert floats["label_agreement"] == 1
+    assert integers["label_agreement"] >= 0.98
+
+
+@emulated
+def test_figures_are_the_same_each_time(tmp_path: Path) -> None:
+    model = quantized(network(), IMAGES, tmp_path)
+    told = []
+    for number in range(2):
+        predictor = loaded(model, tmp_path / str(number))
+        predictor.predict(IMAGES[:25])
+        told.append(predictor.device())
+    assert told[0] == told[1]
+
+
+def program(body: str, before: str = "") -> Program:
+    source = f"{before}\nvoid model(const float input[1][4], float output[1][2]) {{\n{body}\n}}\n"
+    return Program({"model.c": source}, (4,), 2, 0)
+
+
+@emulated
+@pytest.mark.parametrize("core", [_board.M4, _board.M7], ids=["M4", "M7"])
+def test_instructions_are_counted_one_by_one(core: _board.Core, tmp_path: Path) -> None:
+    x = RNG.random((3, 4), np.float32)
+    counts = []
+    for number in (100, 1100):
+        nops = program(f'__asm volatile(".rept {number}\\n nop\\n .endr"); output[0][0] = input[0][1]; output[0][1] = 7.0f;')
+        ran = _board.run(_board.build(nops, core, tmp_path / str(number)), x, tmp_path)
+        assert np.array_equal(ran.outputs, np.stack([x[:, 1], np.full(3, 7, np.float32)], axis=1))
+        assert len(set(ran.instructions.tolist())) == 1
+        counts.append(int(ran.instructions[0]))
+    assert counts[1] - counts[0] == 1000
+    assert counts[0] - 100 < 40
+
+
+@emulated
+def test_flash_and_ram_are_those_of_the_model_alone(tmp_path: Path) -> None:
+    body = "for (int i = 0; i < 4; ++i) state[i * 500] += input[0][i]; output[0][0] = state[500] + table[(int)input[0][0]];"
+    table = f"static const float table[1000] = {{{', '.join(f'{i}.5f' for i in range(1000))}}};"
+    built = _board.build(program(body, f"static float state[2000];\n{table}"), _board.M4, tmp_path / "built")
+    assert 4000 <= built.flash_bytes < 4200
+    assert built.static_bytes == 4 * 2000 + 4 * (4 + 2)  # and the buffers of input and output
+    used = _board.run(built, np.ones((1, 4), np.float32), tmp_path)
+    assert used.stack_bytes < 64
+    deep = program("volatile float big[1000]; for (int i = 0; i < 1000; ++i) big[i] = input[0][1]; output[0][0] = big[999];")
+    ran = _board.run(_board.build(deep, _board.M4, tmp_path / "deep"), np.ones((1, 4), np.float32), tmp_path)
+    assert 4000 <= ran.stack_bytes < 4100
+
+
+@emulated
+def test_what_does_not_fit_says_so_with_both_figures(tmp_path: Path) -> None:
+    x = np.ones((1, 4), np.float32)
+    large = program("output[0][0] = table[(int)input[0][0]];", f"static const char table[{5 * 1024**2}] = {{1}};")
+    with pytest.raises(NotApplicable, match=r"it needs 5,24\d,\d\d\d bytes of FLASH, and the emulated board has 4,194,304"):
+        _board.build(large, _board.M4, tmp_path / "flash")
+    wide = program("state[(int)input[0][0]] += 1; output[0][0] = state[1];", f"static char state[{5 * 1024**2}];")
+    with pytest.raises(NotApplicable, match=r"it needs 5,24\d,\d\d\d bytes of RAM, and the emulated board has 4,194,304"):
+        _board.build(wide, _board.M4, tmp_path / "ram")
+    # A processor without memory protection goes on, with wrong results, when its stack has met its data.
+    recursive = "__attribute__((noinline)) static float sum(int n, float x) { volatile float a[64]; a[n % 64] = x; "
+    recursive += "return n ? sum(n - 1, x) + a[n % 64] : x; }"
+    overflows = ((14000, "the stack ran out of the 4,194,304 bytes of RAM"), (20000, "did not end well: exit code -6: .*Lockup"))
+    for calls, said in overflows:
+        deep = program(f"rest[1] = 1; output[0][0] = rest[1] + sum({calls}, input[0][0]);", f"{recursive}\nchar rest[1500000];")
+        built = _board.build(deep, _board.M4, tmp_path / str(calls))
+        with pytest.raises(RuntimeError, match=said):
+            _board.run(built, x, tmp_path)
+    with pytest.raises(RuntimeError, match="frame size"):
+        _board.build(program("volatile char b[80000]; b[(int)input[0][0]] = 1;"), _board.M4, tmp_path / "frame")
+
+
+def test_no_double_is_left_in_what_is_generated(tmp_path: Path) -> None:
+    source = generate(quantized(network(), IMAGES, tmp_path)).sources["model.c"]
+    assert "double" not in source
+    assert not {"nearbyint(", "llrint(", "expf(f"} & set(source.split())
+
+
+def test_an_operator_without_c_is_not_applicable() -> None:
+    text = """<ir_version: 10, opset_import: ["": 20, "ai.onnx.ml": 1]> model (float[N,4] input) => (float[N,4] output) {
+        output = ai.onnx.ml.Scaler <offset = [1.0], scale = [2.0]> (input)
+    }"""
+    with pytest.raises(NotApplicable, match="no C can be made of it"):
+        generate(onnx.parser.parse_model(text))
