@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "recommend":
             return _recommend(options)
         if options.command == "export":
-            return _export(options)
+            return _export(options, registry)
         if options.command == "leaderboard":
             return _leaderboard(options)
         if options.command == "compare":
@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--results", metavar="DIR", type=Path, default=Path("results/edge"), help="default: results/edge")
     export.add_argument("output", metavar="FOLDER", type=Path, help="a new folder")
+    export.add_argument("--format", metavar="NAME", default="onnx", help="onnx, or what a runtime writes: c; default: onnx")
     leaderboard = commands.add_parser("leaderboard", help="make the tables of a run again, and print them", allow_abbrev=False)
     leaderboard.add_argument("results", metavar="DIR", type=Path, help="its results folder")
     leaderboard.add_argument("--plots", action="store_true", help="also draw plots for a paper, into DIR/plots")
@@ -296,15 +297,18 @@ def _recommend(options: argparse.Namespace) -> int:
     return 0
 
 
-def _export(options: argparse.Namespace) -> int:
-    from benchmark.export import export, new_folder
+def _export(options: argparse.Namespace, registry: Registry) -> int:
+    from benchmark.export import export, new_folder, writer
     from benchmark.render.answers import report
 
     new_folder(options.output)  # before anything is rendered
+    if options.format != "onnx":
+        writer(registry, options.format)
     answer, baselines = _answer(options)
-    export(answer, options.results, options.output, baselines)
+    export(answer, options.results, options.output, baselines, options.format, registry)
     print(report(answer, options.results, baselines).partition("\n  smaller")[0])
-    print(f"exported to {options.output}/: MODEL_CARD.md says what it is, python {options.output}/infer.py runs it")
+    runs = f"python {options.output}/infer.py runs it" if options.format == "onnx" else "README.txt how it is built"
+    print(f"exported to {options.output}/: MODEL_CARD.md says what it is, {runs}")
     return 0
 
 

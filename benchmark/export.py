@@ -7,23 +7,27 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from benchmark import data, folders
 from benchmark.errors import UserError, of_the_disk
 from benchmark.folders import Layout
+from benchmark.jobs import Jobs
 from benchmark.measure import quality
 from benchmark.measure.size import artifact_files
 from benchmark.plan import PLACE, Cell, stored_cells
 from benchmark.recommend import Answer
+from benchmark.registry import Provider, Registry, nearest
 from benchmark.render.card import model_card
+from benchmark.specs import RuntimeSpec
 from benchmark.store import Store, open_store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_ONNX = "onnx"
 _GOLDEN = 8  # rows
 _BINS = 20
 
@@ -51,14 +55,15 @@ if len(sys.argv) == 1 and not np.allclose(outputs, golden["outputs"], rtol=1e-4,
 _PROBABILITIES = {"logits": "np.exp(outputs - outputs.max(axis=1, keepdims=True))", "probabilities": "outputs"}
 
 
-def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, float]) -> None:
+def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, float], form: str, registry: Registry) -> None:
     """Writes the new folder ``output`` for the answer's best method of the results folder ``root``. ``baselines``: test scores of
-    the task's baselines.
+    the task's baselines. ``form``: ``onnx``, or one that an installed runtime writes.
 
-    - the files of the artifact, unchanged; only ONNX, which numpy and onnxruntime run alone.
+    - as ``onnx`` the files of the artifact, unchanged; only ONNX, which numpy and onnxruntime run alone; ``infer.py`` and
+      ``golden.npz``: ``x`` float32 (8, ...), the first validation rows, and the ``outputs`` float32 (8, K) stored for them.
+    - in another form what the runtime makes of the artifact, with a check of its own on these rows.
     - ``preprocessing.json``: ``classes``, ``input_shape``, what the outputs are, and the task's constants.
-    - ``golden.npz``: ``x`` float32 (8, ...), the first validation rows, and the ``outputs`` float32 (8, K) stored for them.
-    - ``infer.py``, ``monitor.json`` (:func:`monitor`) and ``MODEL_CARD.md``.
+    - ``monitor.json`` (:func:`monitor`) and ``MODEL_CARD.md``.
 
     Raises UserError, one line, where nothing was chosen, something of it is missing or damaged, or the folder cannot be written.
     """
@@ -79,10 +84,6 @@ def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, flo
             raise UserError(f"{artifact}: runtime {row['runtime']}: only artifacts of one ONNX file can be exported")
         if not (prepared / "preprocessing.json").exists():
             raise UserError(f"{prepared}: the prepared data is gone; the same run makes it again")
-        for path in files:
-            target = part / path.relative_to(artifact)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
         facts = store.results([cell.prepare])[cell.prepare].facts
         constants = {
             "classes": facts["classes"],
@@ -92,10 +93,19 @@ def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, flo
         }
         _write(part / "preprocessing.json", constants)
         validation, outputs = data.load_split(prepared / data.FIT, "validation"), store.array(cell.evaluate, "validation")
-        np.savez(part / "golden.npz", x=np.asarray(validation.x[:_GOLDEN]), outputs=outputs[:_GOLDEN])
-        shape = ", ".join(map(str, facts["input_shape"]))
-        script = _INFER.format(shape=shape, model=models[0], probabilities=_PROBABILITIES[cell.output])
-        (part / "infer.py").write_text(script, encoding="utf-8")
+        rows = _evaluated(cell, store, len(validation))
+        golden = np.asarray(validation.x[rows[:_GOLDEN]])
+        if form == _ONNX:
+            for path in files:
+                target = part / path.relative_to(artifact)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+            np.savez(part / "golden.npz", x=golden, outputs=outputs[:_GOLDEN])
+            shape = ", ".join(map(str, facts["input_shape"]))
+            script = _INFER.format(shape=shape, model=models[0], probabilities=_PROBABILITIES[cell.output])
+            (part / "infer.py").write_text(script, encoding="utf-8")
+        else:
+            _written(writer(registry, form), layout, row["artifact"], form, golden, part, registry)
         _write(part / "monitor.json", monitor(data.load_split(prepared / data.FIT, "train"), outputs, cell, facts["classes"]))
         card = model_card(answer, row, store.meta("suite"), facts, baselines)
         (part / "MODEL_CARD.md").write_text(card, encoding="utf-8")
@@ -107,6 +117,39 @@ def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, flo
     finally:
         store.close()
         shutil.rmtree(part, ignore_errors=True)
+
+
+def writer(registry: Registry, form: str) -> Provider:
+    """The installed runtime that writes ONNX artifacts in a form. Raises UserError, with what installs one."""
+    specs = {name: cast(RuntimeSpec, one.spec) for name, one in registry.runtimes.items()}
+    found = [registry.runtimes[name] for name, spec in specs.items() if form in spec.writes and _ONNX in spec.formats]
+    if not found:
+        known = {_ONNX, *(one for spec in specs.values() for one in spec.writes)}
+        raise UserError(f"--format: no installed runtime writes {form!r}{nearest(form, known)}")
+    if found[0].missing:
+        raise UserError(f"--format {form}: {found[0].path} {found[0].hint}")
+    return found[0]
+
+
+def _evaluated(cell: Cell, store: Store, rows: int) -> NDArray[np.int64]:
+    """The places of the validation rows whose outputs are stored."""
+    try:
+        return store.array(cell.evaluate, "validation_rows")
+    except KeyError:
+        return np.arange(rows)
+
+
+def _written(provider: Provider, layout: Layout, digest: str, form: str, x: Any, output: Path, registry: Registry) -> None:
+    """Has a runtime write an artifact into ``output``, in a process of its own. Raises UserError with what it said."""
+    with tempfile.TemporaryDirectory(prefix=f"{folders.TEMPORARY}export-") as work:
+        jobs = Jobs(Path(work), registry.files)
+        (rows := Path(work) / "rows").mkdir()
+        np.save(rows / "x.npy", x)
+        step = jobs.of_artifact("write", "write", provider, layout, digest, {"data": str(rows)}, {"form": form}, 1)
+        report = jobs.run([step], [rows])["write"]
+        if report is None or report.outcome != "ok":
+            raise UserError(f"{provider.path}: {report.reason if report else 'it ended without a result'}")
+        shutil.copytree(jobs.step("write") / "output", output, dirs_exist_ok=True)
 
 
 def _new_beside(output: Path) -> Path:

@@ -139,7 +139,8 @@ class RuntimeCode(Protocol):
     """Code behind a RuntimeSpec. An optional method ``identity(folder, input_shape)`` writes the smallest artifact that
     takes one input of this shape and does nothing of use: its latency and memory are the runtime's floor. One that decodes a
     format to ONNX has a method ``onnx(folder) -> bytes``, which gives that model: what an artifact computes and holds in memory
-    is read from it."""
+    is read from it. One whose spec ``writes`` forms has a method ``write(folder, form, x, output)``, which fills the folder
+    ``output`` with the artifact in that form and a check of it on the rows ``x``, float32 (N, ...)."""
 
     def load(self, folder: Path, threads: int) -> Predictor:
         """Loads the artifact in ``folder``, to run with at most ``threads`` threads."""

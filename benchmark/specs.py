@@ -264,12 +264,14 @@ class RuntimeSpec(_Spec):
 
     ``emulates``: the device that it stands for. How long it takes here, and in how much memory, says nothing of that device, so
     neither is measured; what is known of it instead, its ``Predictor`` tells (``device``). ``rows``: validation and test rows
-    that it is scored on, where all of them would take too long: so many evenly spaced ones, at least 100.
+    that it is scored on, where all of them would take too long: so many evenly spaced ones, at least 100. ``writes``: names of
+    the forms in which it can write an artifact for somebody to build on, such as ``"c"``.
     """
 
     formats: tuple[str, ...]
     emulates: str = ""
     rows: int | None = None
+    writes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -169,6 +169,7 @@ _FACTS = {
     "pass": _BUILT,
     "export": _BUILT,
     "identity": _Facts(),
+    "write": _Facts(),
     "evaluate": _Facts(
         needed={"repeatable": _is_bool, "batch_rows": _is_count, "batch_label_changes": _is_count},
         optional={"device": _is_of_device},

@@ -301,6 +301,16 @@ def _test_rows(step: Mapping[str, Any]) -> list[Any]:
     return latency.rows(np.load(Path(step["inputs"]["data"]) / "test_x.npy", mmap_mode="r"))
 
 
+def _write_form(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    import numpy as np
+
+    code = _code(step["target"])
+    _leave_checkout()
+    x = np.load(Path(step["inputs"]["data"]) / "x.npy")
+    code.write(Path(step["inputs"]["artifact"]), step["settings"]["form"], x, folder / "output")
+    return {}
+
+
 _RUN: dict[str, Callable[[Mapping[str, Any], Path, float], dict[str, Any]]] = {
     "prepare": _prepare,
     "train": _build(lambda code, context, settings: code.train(context)),
@@ -311,6 +321,7 @@ _RUN: dict[str, Callable[[Mapping[str, Any], Path, float], dict[str, Any]]] = {
     "evaluate": _evaluate,
     "latency": _latency,
     "memory": _memory,
+    "write": _write_form,
 }
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from benchmark.suite import OwnTask
 HOST = Path(benchmark.__file__).parent
 ORDER = (
     *("errors", "budget", "specs", "protocols", "hookspecs", "plugin_files", "official", "data", "limits", "measure", "worker"),
-    *("store", "registry", "suite", "own", "plan", "folders", "bundle", "step_report", "runner", "explain", "forecast"),
+    *("store", "registry", "suite", "own", "plan", "folders", "bundle", "step_report", "jobs"),
+    *("runner", "explain", "forecast"),
     *("statistics", "ranking", "recommend", "leaderboard", "compare", "overall", "render", "export", "verify"),
     *("data_command", "testing", "cli", "__main__"),
 )
@@ -69,7 +70,7 @@ def _packages() -> dict[str, list[Provider]]:
 
 def test_all_built_ins_are_there() -> None:
     assert set(_packages()) == {
-        *("benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx", "benchmark_pack"),
+        *("benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx", "benchmark_mcu", "benchmark_pack"),
         *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
         *("benchmark_medmnist", "benchmark_occupancy", "benchmark_har", "benchmark_own"),
     }

@@ -7,12 +7,12 @@ from typing import Any
 
 from benchmark import bundle
 from benchmark.folders import Layout
+from benchmark.jobs import Jobs, key_of
 from benchmark.measure import size
 from benchmark.registry import Provider, Registry
 from benchmark.runner import machine
 from benchmark.store import StepResult
 from benchmark.verify.findings import Findings, count, short
-from benchmark.verify.jobs import Jobs, key_of
 from benchmark.verify.subject import Subject
 
 _FACTS = (

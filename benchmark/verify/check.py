@@ -13,13 +13,13 @@ from pathlib import Path
 from benchmark import bundle, folders
 from benchmark.errors import UserError
 from benchmark.folders import Layout
+from benchmark.jobs import Jobs
 from benchmark.leaderboard import Row
 from benchmark.plan import Cell, stored_cells
 from benchmark.registry import Registry
 from benchmark.store import StepResult
 from benchmark.verify.artifacts import check_artifacts, hash_all, inspect_again
 from benchmark.verify.findings import Findings, count
-from benchmark.verify.jobs import Jobs
 from benchmark.verify.lineage import check_grid
 from benchmark.verify.opened import check_types, open_copy, read_suite
 from benchmark.verify.predictions import run_again, score_again

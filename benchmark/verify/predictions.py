@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from benchmark import data, folders, limits
+from benchmark.jobs import Jobs, key_of
 from benchmark.limits import sandbox
 from benchmark.measure import outputs, quality
 from benchmark.plan import Cell
 from benchmark.registry import Provider, ingredients
 from benchmark.specs import BackendSpec, RuntimeSpec, TaskSpec
 from benchmark.verify.findings import Findings, count, leaves
-from benchmark.verify.jobs import Jobs, key_of
 from benchmark.verify.prepared import equal
 from benchmark.verify.subject import SPLITS, Fold, Subject
 
@@ -115,7 +115,7 @@ def run_again(subject: Subject, folds: Folds, sound: Collection[str], jobs: Jobs
             told[key] = jobs.of_artifact(key, "evaluate", runtime, subject.layout, digest, inputs, settings, threads)
             run[id_] = key, cell, runtime
     findings.tell(f"{count(len(told), 'evaluation')}: run again")
-    reports = jobs.run(list(told.values()), folds.values())
+    reports = jobs.run(list(told.values()), [fold.folder / data.INPUTS for fold in folds.values()])
     done = 0
     for id_, (key, cell, runtime) in run.items():
         report = reports[key]

@@ -9,11 +9,11 @@ import numpy as np
 from benchmark import data
 from benchmark.data import Prepared
 from benchmark.errors import UserError, described
+from benchmark.jobs import Jobs, of_preparation
 from benchmark.plan import plan_preparation
 from benchmark.registry import Registry
 from benchmark.suite import Suite
 from benchmark.verify.findings import Findings, count
-from benchmark.verify.jobs import Jobs, of_preparation
 from benchmark.verify.subject import Fold, Subject
 
 if TYPE_CHECKING:

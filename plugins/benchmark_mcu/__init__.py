@@ -31,4 +31,5 @@ def benchmark_runtimes() -> Iterable[RuntimeSpec]:
         tools={"qemu-system-arm": _INSTALL, "arm-none-eabi-gcc": _INSTALL},
         emulates="Cortex-M4F and M7",
         rows=200,
+        writes=("c",),
     )

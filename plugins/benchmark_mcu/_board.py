@@ -65,9 +65,9 @@ class Run:
     stack_bytes: int
 
 
-def flags(core: Core) -> str:
-    """What gcc is given for a model."""
-    return " ".join((*core.flags, *_OPTIMISED))
+def flags(program: Program) -> tuple[str, ...]:
+    """What gcc is given for a model, whatever the processor."""
+    return (*_OPTIMISED, "-ffp-contract=off") if program.exact else _OPTIMISED
 
 
 def build(program: Program, core: Core, folder: Path) -> Built:
@@ -84,7 +84,7 @@ def build(program: Program, core: Core, folder: Path) -> Built:
     objects = []
     for name, text in program.sources.items():
         (folder / name).write_text(text, encoding="utf-8")
-        objects.append(_object(folder / name, core, folder, f"-Werror=frame-larger-than={_FRAME}"))
+        objects.append(_object(folder / name, core, folder, *flags(program), f"-Werror=frame-larger-than={_FRAME}"))
     script = board / "board.ld"
     (flash, static), (own_flash, own_static) = (
         _link([*harness, *parts], core, script, folder / f"{name}.elf") for name, parts in (("model", objects), ("stub", [stub]))

@@ -40,6 +40,11 @@ _SIZES = {
 _ALIGNMENT = 8
 # Kinds whose output at a place is made from the input at the same place alone.
 _IN_PLACE = ("relu", "clip", "reshape", "flatten", "squeeze", "unsqueeze", "identity", "sigmoid", "abs", "tanh")
+_INTEGERS = (
+    *("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd", "QLinearMul", "QLinearConcat"),
+    *("QLinearAveragePool", "QLinearGlobalAveragePool", "MaxPool", "Clip"),
+)
+_MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Concat")
 _DECLARED = re.compile(r"    (\w+) (tmp\w+)((?:\[\d+\])+);")
 _CALLED = re.compile(r"    node\d+_(\w+)\((.*)\);")
 _ENTRY = re.compile(r"(void model\([^{]*\) \{\n)(.*?)(\n\}\n)", re.DOTALL)
@@ -49,12 +54,14 @@ _ENTRY = re.compile(r"(void model\([^{]*\) \{\n)(.*?)(\n\}\n)", re.DOTALL)
 class Program:
     """C of a model. ``sources``: file name -> text; together they define ``void model(const float input[1]..., float
     output[1][K])``, with weights as constants and nothing on a heap. ``input_shape``: of one row; ``classes``: K.
-    ``arena_bytes``: what holds the values between operators."""
+    ``arena_bytes``: what holds the values between operators. ``exact``: it computes in integers and single products alone, so
+    that any compiler that does not contract them gives the same bits."""
 
     sources: dict[str, str]
     input_shape: tuple[int, ...]
     classes: int
     arena_bytes: int
+    exact: bool
 
 
 def generate(model: onnx.ModelProto) -> Program:
@@ -63,7 +70,7 @@ def generate(model: onnx.ModelProto) -> Program:
     input_shape = tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim)[1:]
     if (trees := _trees.ensemble(model)) is not None:
         source = _trees.c_source(trees, input_shape, _HEAD)
-        return Program({"model.c": source}, input_shape, int(source.split("float output[1][")[1].split("]")[0]), 0)
+        return Program({"model.c": source}, input_shape, int(source.split("float output[1][")[1].split("]")[0]), 0, False)
     try:
         shaped = _shaped(to_integers(fold(model)))
         options = CompilerOptions(model_name="model", large_weight_threshold=0, large_temp_threshold_bytes=0)
@@ -73,7 +80,8 @@ def generate(model: onnx.ModelProto) -> Program:
         raise NotApplicable(f"no C can be made of it: {error}") from error
     source, arena = _with_arena(_in_single_precision(source))
     classes = shaped.graph.output[-1].type.tensor_type.shape.dim[1].dim_value
-    return Program({"model.c": source, "model_data.c": data}, input_shape, classes, arena)
+    exact = {node.op_type for node in shaped.graph.node} <= {*_INTEGERS, *_MOVES}
+    return Program({"model.c": source, "model_data.c": data}, input_shape, classes, arena, exact)
 
 
 def _shaped(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmark import Predictor
 from benchmark_mcu import _board
 from benchmark_mcu._c import generate
+from benchmark_mcu._source import write
 
 _COUNTED = 20
 """Rows whose instructions are counted on both cores; the median is told. Networks need the same for each but for the mantissas of
@@ -32,6 +33,15 @@ class Microcontroller:
         (path,) = folder.glob("*.onnx")
         return _Predictor(path, OnnxRuntime().load(folder, threads))
 
+    def write(self, folder: Path, form: str, x: NDArray[np.float32], output: Path) -> None:
+        """Writes the C of an artifact into ``output``, with a check on the rows ``x``; ``form`` is ``"c"``, the only one."""
+        (path,) = folder.glob("*.onnx")
+        program = generate(onnx.load(path))
+        with tempfile.TemporaryDirectory(prefix="mcu-") as built:
+            board = _board.build(program, _board.M4, Path(built) / "board")
+            ran = _board.run(board, x, Path(built))
+        write(program, board, ran, x, output)
+
 
 class _Predictor:
     """``predict`` runs rows on the M4; ``device`` tells the rest."""
@@ -40,8 +50,8 @@ class _Predictor:
         self._folder = Path(tempfile.mkdtemp(prefix="mcu-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._onnxruntime = onnxruntime
-        program = generate(onnx.load(path))
-        self._m4, self._m7 = (_board.build(program, core, self._folder / core.machine) for core in (_board.M4, _board.M7))
+        self._program = generate(onnx.load(path))
+        self._m4, self._m7 = (_board.build(self._program, core, self._folder / core.machine) for core in (_board.M4, _board.M7))
         self._counted: NDArray[np.float32] | None = None
         self._m4_instructions: NDArray[np.int64] | None = None
         self._stack_bytes = self._rows = self._agreeing = 0
@@ -69,6 +79,6 @@ class _Predictor:
             "instructions_m7": int(np.median(m7.instructions)),
             "label_agreement": self._agreeing / self._rows,
             "generator": f"emx-onnx-cgen {importlib.metadata.version('emx-onnx-cgen')}",
-            "flags_m4": _board.flags(_board.M4),
-            "flags_m7": _board.flags(_board.M7),
+            "flags": " ".join(_board.flags(self._program)),
+            "cores": "; ".join(" ".join(core.flags) for core in (_board.M4, _board.M7)),
         }

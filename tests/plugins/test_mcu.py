@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -272,7 +274,7 @@ def test_figures_are_the_same_each_time(tmp_path: Path) -> None:
 
 def program(body: str, before: str = "") -> Program:
     source = f"{before}\nvoid model(const float input[1][4], float output[1][2]) {{\n{body}\n}}\n"
-    return Program({"model.c": source}, (4,), 2, 0)
+    return Program({"model.c": source}, (4,), 2, 0, exact=False)
 
 
 @emulated
@@ -324,6 +326,27 @@ def test_what_does_not_fit_says_so_with_both_figures(tmp_path: Path) -> None:
             _board.run(built, x, tmp_path)
     with pytest.raises(RuntimeError, match="frame size"):
         _board.build(program("volatile char b[80000]; b[(int)input[0][0]] = 1;"), _board.M4, tmp_path / "frame")
+
+
+@emulated
+@pytest.mark.parametrize("bits", [8, 32])
+def test_what_is_written_builds_here_and_gives_what_the_board_gave(bits: int, tmp_path: Path) -> None:
+    model = quantized(network(), IMAGES, tmp_path) if bits == 8 else fold_constants(network())
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "written").mkdir()
+    onnx.save(model, tmp_path / "artifact" / "model.onnx")
+    Microcontroller().write(tmp_path / "artifact", "c", IMAGES[:8], tmp_path / "written")
+    check = ["make", "-s", "-C", str(tmp_path / "written"), "check"]
+    built = subprocess.run(check, capture_output=True, text=True)
+    assert (built.returncode, built.stderr) == (0, "")
+    assert built.stdout.startswith("0 of 40 outputs differ")
+    golden = tmp_path / "written" / "golden.h"
+    text = golden.read_text(encoding="utf-8")
+    start = text.index("golden_output")
+    last = {8: "0x1.0p+2f", 32: "0x1.0p+9f"}[bits]
+    golden.write_text(text[:start] + re.sub(r"-?0x\S+f", last, text[start:], count=1), encoding="utf-8")
+    (tmp_path / "written" / "check.o").unlink()
+    assert subprocess.run(check, capture_output=True, text=True).stdout.startswith("1 of 40 outputs differ")
 
 
 def test_no_double_is_left_in_what_is_generated(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Steps of the worker that are run again: to prepare data, and to look at artifacts and run them."""
+"""Steps of the worker outside a run: to prepare data again, to look at artifacts and run them, to write them in another form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark import data, folders, limits
+from benchmark import folders, limits
 from benchmark.budget import BuildLimits
 from benchmark.folders import Layout
 from benchmark.limits import sandbox
@@ -25,7 +25,6 @@ from benchmark.measure import size
 from benchmark.plan import Step
 from benchmark.registry import Provider
 from benchmark.step_report import FILE, StepReport, read_report
-from benchmark.verify.subject import Fold
 
 _SECONDS = 120.0  # for a step, beside what all of them need to start
 _DATA_BYTES = 8 * 1024**3
@@ -70,13 +69,13 @@ class Jobs:
             "libraries": sorted(provider.requires) if provider else [],
         }
 
-    def run(self, steps: Sequence[dict[str, Any]], folds: Collection[Fold] = ()) -> dict[str, StepReport | None]:
+    def run(self, steps: Sequence[dict[str, Any]], inputs: Collection[Path] = ()) -> dict[str, StepReport | None]:
         """Runs steps of the worker in as few processes as that needs: one that ends badly ends its process, and the next goes on.
-        Returns the report of each, None where there is none. ``folds``: whose inputs they may read."""
+        Returns the report of each, None where there is none. ``inputs``: folders that they may read beside the artifacts."""
         reports: dict[str, StepReport | None] = {}
         waiting = list(steps)
         while waiting:
-            self._start(waiting, folds)
+            self._start(waiting, inputs)
             while waiting:
                 step = waiting.pop(0)
                 reports[step["id"]] = report = read_report(self.step(step["id"]), step["kind"])
@@ -84,14 +83,14 @@ class Jobs:
                     break
         return reports
 
-    def _start(self, steps: Sequence[dict[str, Any]], folds: Collection[Fold]) -> None:
+    def _start(self, steps: Sequence[dict[str, Any]], inputs: Collection[Path]) -> None:
         for step in steps:
             folder = self.step(step["id"])
             folders.remove(folder)
             (folder / "output").mkdir(parents=True)
         (temporary := self.work / "temporary").mkdir(exist_ok=True)
         confined = steps[0]["kind"] != "prepare" and sandbox.available()
-        readable = [self.work / "artifacts", *(fold.folder / data.INPUTS for fold in folds)]
+        readable = [self.work / "artifacts", *inputs]
         writable = [*(self.step(step["id"]) for step in steps), temporary]
         inside = limits.Sandbox([str(self.work)], [str(one) for one in readable], [str(one) for one in writable])
         job = {
