@@ -99,7 +99,9 @@ def main(root: Path) -> None:
         same = "yes" if others == [first, first] else f"no: {others}"
         name = f"{cell.backend} {cell.architecture}"
         counts = " | ".join(f"{count:,}" for count in first)
-        print(f"| {cell.task} | {name} | {cell.recipe} | {counts} | {same} | {apart:.2g} | {exact:.2g} | {labels:.1%} |", flush=True)
+        print(
+            f"| {cell.task} | {name} | {cell.recipe} | {counts} | {same} | {apart:.2g} | {exact:.2g} | {labels:.1%} |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from benchmark.protocols import (
     TaskData,
     TaskInfo,
 )
-from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Param, Published, RuntimeSpec, TaskSpec
+from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Needs, Param, Published, RuntimeSpec, TaskSpec
 
 if TYPE_CHECKING:
     from benchmark.data import read_verified
@@ -33,6 +33,7 @@ __all__ = [
     "CompressorSpec",
     "Context",
     "DataFile",
+    "Needs",
     "NotApplicable",
     "Param",
     "Predictor",

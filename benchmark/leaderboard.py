@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
@@ -555,7 +555,8 @@ def _table(
     entries, resolution = _entries(complete, store, drawn)
     results = store.results(dict.fromkeys(one.cell.prepare for one in members))
     folds = [id_ for id_ in results if ended_well(id_, results)]
-    units = [store.array(id_, "test_units") for id_ in folds]
+    places = _places_tested(members, folds, store)
+    units = [store.array(id_, "test_units")[places[id_]] for id_ in folds]
     folds_tested = list(dict.fromkeys(one.cell.fold for one in members))
     return Table(
         task=task,
@@ -567,11 +568,21 @@ def _table(
         units=len(np.unique(np.concatenate(units))) if units else 0,
         entries=tuple(sorted(entries, key=lambda entry: -np.inf if entry.score is None else entry.score, reverse=True)),
         others=tuple(one.row for name, method in methods.items() if name not in complete for one in method),
-        baselines=_baselines(folds, first.metrics[0], store),
+        baselines=_baselines(places, first.metrics[0], store),
         resolution=resolution,
         published=[one for one in published if one.get("fold") is None or [one["fold"]] == folds_tested],
         notes=tuple(dict.fromkeys(note for id_ in folds for note in results[id_].facts.get("notes", ()))),
     )
+
+
+def _places_tested(members: Sequence[_Member], folds: Sequence[str], store: Store) -> dict[str, NDArray[np.int64] | slice]:
+    """By prepare step the test rows that a table is of: all, unless each method of it was scored on some of them."""
+    found: dict[str, NDArray[np.int64] | slice] = {}
+    for id_ in folds:
+        scored_there = [one for one in members if one.cell.prepare == id_ and one.row["test_rows"] is not None]
+        most = max(scored_there, key=lambda one: one.row["test_rows"], default=None)
+        found[id_] = tested(most.cell, store) if most else slice(None)
+    return found
 
 
 def _entries(methods: Mapping[_Name, Sequence[_Member]], store: Store, drawn: Drawn) -> tuple[list[Entry], float | None]:
@@ -672,15 +683,16 @@ def smallest_dense_int8(table: Table) -> Entry | None:
     return min(good, key=lambda one: one[0])[1] if good else None
 
 
-def _baselines(folds: Collection[str], metric: str, store: Store) -> dict[str, float]:
-    """Mean test scores over prepared folds of the predictors to beat, without those that do not exist or are undefined."""
+def _baselines(places: Mapping[str, NDArray[np.int64] | slice], metric: str, store: Store) -> dict[str, float]:
+    """Mean test scores over prepared folds of the predictors to beat, without those that do not exist or are undefined.
+    ``places``: by fold the rows that the table is of."""
     means = {}
     for name in ("constant", "trivial"):
         try:
-            outputs = [store.array(id_, f"{name}_test") for id_ in folds]
+            outputs = [store.array(id_, f"{name}_test")[rows] for id_, rows in places.items()]
         except KeyError:  # the task has no trivial predictor
             continue
-        y = [store.array(id_, "test_y") for id_ in folds]
+        y = [store.array(id_, "test_y")[rows] for id_, rows in places.items()]
         scores = [quality.score(*one, metric, "probabilities") for one in zip(outputs, y, strict=True)]
         if scores and np.isfinite(scores).all():
             means[name] = float(np.mean(scores))

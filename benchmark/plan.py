@@ -20,7 +20,7 @@ import benchmark
 from benchmark import official
 from benchmark.data import Prepared
 from benchmark.errors import UserError
-from benchmark.registry import Provider, Registry, files_digest, ingredients, nearest
+from benchmark.registry import Provider, Registry, exporting, files_digest, ingredients, nearest
 from benchmark.specs import STAGES, BackendSpec, CompressorSpec, Param, RuntimeSpec, Scalar, TaskSpec
 from benchmark.store import Outcome, StepResult, Store
 from benchmark.suite import PassCall, Recipe, Suite
@@ -221,7 +221,7 @@ class _Planner:
     machine: Machine
     steps: dict[str, Step] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
-    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    known: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     preparation: Mapping[tuple[str, int], Step] = field(default_factory=dict)
 
     def plan(self) -> Plan:
@@ -314,6 +314,8 @@ class _Planner:
         format_ = _format(backend_spec, specs, cast(RuntimeSpec, runtime.spec))
         if not reason and not format_:
             reason = f"no format that {backend_spec.name} exports, these passes map and {runtime.spec.name} loads"
+        if not reason and (hint := exporting(backend, format_).hint):
+            reason = f"{backend.path} as {format_} {hint}"
         if reason or prepare is None:
             self.cells.append(dataclasses.replace(empty, skipped=reason))
             return
@@ -349,9 +351,10 @@ class _Planner:
     # Steps
 
     def of(self, provider: Provider) -> dict[str, Any]:
-        if provider.identity not in self.known:
-            self.known[provider.identity] = ingredients(provider)
-        return self.known[provider.identity]
+        key = (provider.identity, *provider.requires)
+        if key not in self.known:
+            self.known[key] = ingredients(provider)
+        return self.known[key]
 
     def add(
         self,
@@ -430,6 +433,7 @@ class _Branch:
         # The reference is what this runtime itself loads, whatever format a recipe starts from. Where it loads no export there is
         # nothing to compare time and labels with, and sizes are compared with what the passes were given.
         own = _format(cast(BackendSpec, self.backend.spec), [], spec)
+        own = "" if own and exporting(self.backend, own).missing else own
         reference = self._export(train, own or format_, [])
         cell = dataclasses.replace(
             empty,
@@ -530,9 +534,8 @@ class _Branch:
         return dataclasses.replace(self, task=source, fold=_SOURCE_FOLD)._train()
 
     def _export(self, checkpoint: str, format_: str, names: list[str]) -> str:
-        return self._build(
-            "export", f"export to {format_}", names, self.backend, {"input": checkpoint}, params={}, training={}, format=format_
-        )
+        exporter, inputs = exporting(self.backend, format_), {"input": checkpoint}
+        return self._build("export", f"export to {format_}", names, exporter, inputs, params={}, training={}, format=format_)
 
     def _pass(self, call: PassCall, provider: Provider, names: list[str], inputs: Mapping[str, str], reference: str) -> str:
         spec = _compressor(provider)

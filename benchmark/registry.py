@@ -127,6 +127,18 @@ class Registry:
         return self.compressors.get((backend, name)) or self.compressors.get((None, name))
 
 
+def exporting(backend: Provider, format_: str) -> Provider:
+    """A back end as what exports to a format, with all that this requires; ``missing`` of it tells what is not installed."""
+    needs = cast(BackendSpec, backend.spec).needs.get(format_)
+    if needs is None:
+        return backend
+    lacking = tuple(module for module in needs.requires if importlib.util.find_spec(module) is None)
+    spec = dataclasses.replace(backend.spec, extra=needs.extra)
+    return dataclasses.replace(
+        backend, spec=spec, requires={**backend.requires, **needs.requires}, missing=backend.missing + lacking
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or the list of what there is."""
     known = sorted(known)

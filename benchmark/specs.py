@@ -17,7 +17,7 @@ Output: TypeAlias = Literal["logits", "probabilities"]
 MODALITIES: tuple[Modality, ...] = ("image", "sequence", "tabular")
 STAGES: tuple[Stage, ...] = ("start", "model", "artifact")
 OUTPUTS: tuple[Output, ...] = ("logits", "probabilities")
-FORMATS = ("onnx", "tflite", "pte", "stablehlo", "packed")
+FORMATS = ("onnx", "tflite", "pte", "torch", "pt2", "stablehlo", "packed")
 METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier", "recall_5_1")
 """The closed list of metrics; ``measure.quality`` computes them. A task's first one ranks, so it must grow with quality."""
 RANKING_METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
@@ -177,21 +177,33 @@ class TaskSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What an export to one format requires beside its back end: ``requires`` and ``extra`` as those of a spec."""
+
+    requires: Mapping[str, str]
+    extra: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackendSpec(_Spec):
     """A back end: trains references and exports checkpoints. Code: a class satisfying :class:`benchmark.BackendCode`.
 
     ``architectures``: modality -> names, the default one first. ``exports``: formats it can write, the default one first.
-    ``output``: what its artifacts return. ``params``: the training parameters, which every pass of this back end sees as
-    ``context.training``; ``updates`` (optimizer steps) must be among them where training has a length.
+    ``needs``: format -> what only its export requires. ``output``: what its artifacts return. ``params``: the training
+    parameters, which every pass of this back end sees as ``context.training``; ``updates`` (optimizer steps) must be among them
+    where training has a length.
     """
 
     architectures: Mapping[Modality, tuple[str, ...]]
     exports: tuple[str, ...]
     output: Output
     params: tuple[Param, ...] = ()
+    needs: Mapping[str, Needs] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if unknown := [name for name in self.needs if name not in self.exports]:
+            raise ValueError(f"{self.name}: needs {unknown[0]!r}, a format that it does not export")
         if unknown := [name for name in self.exports if name not in FORMATS]:
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
         if not self.exports:

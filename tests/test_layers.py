@@ -13,6 +13,7 @@ import pytest
 import benchmark
 from benchmark.own import with_own
 from benchmark.registry import Provider, discover
+from benchmark.specs import BackendSpec
 from benchmark.suite import OwnTask
 
 HOST = Path(benchmark.__file__).parent
@@ -71,6 +72,7 @@ def _packages() -> dict[str, list[Provider]]:
 def test_all_built_ins_are_there() -> None:
     assert set(_packages()) == {
         *("benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx", "benchmark_mcu", "benchmark_pack"),
+        *("benchmark_litert", "benchmark_executorch"),
         *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
         *("benchmark_medmnist", "benchmark_occupancy", "benchmark_har", "benchmark_own"),
     }
@@ -125,6 +127,8 @@ def test_every_provider_names_what_it_requires(package: str) -> None:
     """Versions of these enter the ids of steps, so a missing one would let a stale result be reused."""
     providers = _packages()[package]
     declared = {name for one in providers for name in one.spec.requires}
+    exports = [one.spec.needs for one in providers if isinstance(one.spec, BackendSpec)]
+    declared |= {name for needs in exports for one in needs.values() for name in one.requires}
     file = importlib.import_module(package).__file__
     assert file is not None
     imported = {

@@ -30,15 +30,8 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
         names = archive.namelist()
     top = {name.partition("/")[0] for name in names}
     assert top == {
-        *(
-            "benchmark",
-            "benchmark_torch",
-            "benchmark_jax",
-            "benchmark_sklearn",
-            "benchmark_onnx",
-            "benchmark_pack",
-            "benchmark_mcu",
-        ),
+        *("benchmark", "benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx", "benchmark_pack"),
+        *("benchmark_mcu", "benchmark_litert", "benchmark_executorch"),
         *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
         *("benchmark_medmnist", "benchmark_occupancy", "benchmark_har", "benchmark_own"),
         f"{wheel.name.rsplit('-', 3)[0]}.dist-info",

@@ -17,7 +17,7 @@ import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark import BackendSpec, CompressorSpec, Param, RuntimeSpec, hookimpl
+from benchmark import BackendSpec, CompressorSpec, Needs, Param, RuntimeSpec, hookimpl
 
 if TYPE_CHECKING:
     from benchmark_jax._train import fit, load, predict, save
@@ -63,7 +63,8 @@ def benchmark_backends() -> Iterable[BackendSpec]:
         target="benchmark_jax._train:Jax",
         summary="Small networks in JAX and Flax.",
         architectures=_ARCHITECTURES,
-        exports=("onnx", "stablehlo"),
+        exports=("onnx", "stablehlo", "tflite"),
+        needs={"tflite": Needs(requires={"litert_converter": "litert-converter"}, extra="litert")},
         output="logits",
         params=(
             *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),

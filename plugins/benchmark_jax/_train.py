@@ -50,16 +50,22 @@ class Jax:
         save(model, context.output)
 
     def export(self, context: Context, format: str) -> None:
-        """Writes the checkpoint ``context.input`` as ``model.onnx`` or ``model.stablehlo``: one input, one output of logits, any
-        number of rows."""
+        """Writes the checkpoint ``context.input`` as ``model.onnx``, ``model.stablehlo`` or ``model.tflite``: one input, one
+        output of logits; any number of rows, but for tflite, which takes one at a time."""
         from benchmark_jax._rounding import Prepared  # qwix, which training does not need
 
         assert context.input is not None
         model: Any = load(context.input)
+        if format != "onnx" and isinstance(model, Prepared):
+            raise NotApplicable("qat-int8 rounds as ONNX's integer operators do: export as onnx")
         if format == "stablehlo":
-            if isinstance(model, Prepared):
-                raise NotApplicable("StableHLO files hold no integer arithmetic yet: export as onnx")
             write_stablehlo(merged(model), context.task.input_shape, context.output)
+            return
+        if format == "tflite":
+            from benchmark_jax._tflite import network, to_tflite
+
+            content = to_tflite(network(model), context.task.input_shape)
+            (context.output / "model.tflite").write_bytes(content)
             return
         from benchmark_jax._export import to_onnx  # a second of imports that nothing else needs
 

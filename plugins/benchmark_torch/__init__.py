@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
+from benchmark import BackendSpec, CompressorSpec, Needs, Param, RuntimeSpec, hookimpl
 
 if TYPE_CHECKING:
     from benchmark_torch._train import fit, load, predict, save
@@ -25,6 +25,7 @@ __all__ = ["fit", "load", "predict", "save"]
 
 _REQUIRES = {
     "torch": "torch",
+    "torchao": "torchao",
     "onnxscript": "onnxscript",
     "onnx": "onnx",
     "onnxruntime": "onnxruntime",
@@ -59,7 +60,13 @@ def benchmark_backends() -> list[BackendSpec]:
             target="benchmark_torch._train:Torch",
             summary="Small networks in PyTorch.",
             architectures=_ARCHITECTURES,
-            exports=("onnx",),
+            exports=("onnx", "tflite", "pte", "torch", "pt2"),
+            needs={
+                "tflite": Needs(
+                    requires={"litert_torch": "litert-torch", "litert_converter": "litert-converter"}, extra="litert-torch"
+                ),
+                "pte": Needs(requires={"executorch": "executorch"}, extra="executorch"),
+            },
             output="logits",
             params=(
                 *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
@@ -198,7 +205,45 @@ def benchmark_compressors() -> list[CompressorSpec]:
                 "B. Jacob et al., Quantization and training of neural networks for efficient "
                 "integer-arithmetic-only inference, 2018, arXiv:1712.05877",
             ),
-            requires={**_REQUIRES, "torchao": "torchao"},
+            requires=_REQUIRES,
+            extra="torch",
+        ),
+        CompressorSpec(
+            name="int8-xnnpack",
+            target="benchmark_torch._xnnpack:Int8Xnnpack",
+            summary="Weights and activations as int8, ranges from training rows (torchao's PT2E, for ExecuTorch on XNNPACK).",
+            stage="model",
+            backend="torch",
+            last=True,
+            params=(Param("calibration_rows", 256, low=1),),
+            citations=(
+                "B. Jacob et al., Quantization and training of neural networks for efficient "
+                "integer-arithmetic-only inference, 2018, arXiv:1712.05877",
+            ),
+            requires={**_REQUIRES, "executorch": "executorch"},
+            extra="executorch",
+        ),
+    ]
+
+
+@hookimpl
+def benchmark_runtimes() -> list[RuntimeSpec]:
+    requires = {"torch": "torch", "torchao": "torchao", "numpy": "numpy"}
+    return [
+        RuntimeSpec(
+            name="torch-eager",
+            target="benchmark_torch._native:TorchEager",
+            summary="PyTorch on the CPU: the pickled module, operator by operator.",
+            formats=("torch",),
+            requires=requires,
+            extra="torch",
+        ),
+        RuntimeSpec(
+            name="torch-export",
+            target="benchmark_torch._native:TorchExport",
+            summary="PyTorch on the CPU: a program of torch.export, operator by operator.",
+            formats=("pt2",),
+            requires=requires,
             extra="torch",
         ),
     ]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -38,12 +37,13 @@ class Torch:
         save(model, context.output)
 
     def export(self, context: Context, format: str) -> None:
-        """Writes the checkpoint ``context.input`` as ``model.onnx``: one input, one output of logits, any number of rows."""
-        from benchmark_torch._export import to_onnx  # a second of imports that training does not need
+        """Writes the checkpoint ``context.input`` as one file: one input, one output of logits; any number of rows, but for
+        tflite and pte, which take one at a time."""
+        from benchmark_torch._export import export  # a second of imports that training does not need
 
         assert context.input is not None
         torch.set_num_threads(context.threads)
-        onnx.save(to_onnx(load(context.input), context.task.input_shape), context.output / "model.onnx")
+        export(context.input, context.task.input_shape, format, context.output)
 
 
 def fresh(context: Context, width: float = 1.0) -> nn.Sequential:
