@@ -54,7 +54,7 @@ from benchmark.specs import BackendSpec, CompressorSpec, Param, RuntimeSpec, Sca
 from benchmark.step_report import FILE, read_report
 from benchmark.suite import PassCall, Recipe, Suite
 
-__all__ = ["TASK", "check_backend", "check_compressor", "findings"]
+__all__ = ["TASK", "check_backend", "check_compressor", "check_runtime", "findings"]
 
 TASK = "german-credit"
 """The task of checks that name none: it needs no network, and its rows are short."""
@@ -84,6 +84,66 @@ def check_compressor(
     """Raises AssertionError, a line for each rule that pass ``name`` breaks on models of ``backend``. Others as for
     :func:`check_backend`."""
     _judge(_examine(backend, [name], itself=False, architecture=architecture, task=task, draws=draws, files=files))
+
+
+def check_runtime(name: str, *, backend: str, architecture: str = "", task: str = TASK, files: Sequence[Path] = ()) -> None:
+    """Raises AssertionError, a line for each of the rules runs, inputs, reload, threads and rows that runtime ``name`` breaks on
+    a reference of ``backend``, and where its identity model cannot be loaded. Others as for :func:`check_backend`."""
+    registry = discover(files)
+    provider, host = registry.get("runtime", name), registry.get("backend", backend)
+    suite = Suite(
+        name="check",
+        tasks=(task,),
+        backends=(backend,),
+        recipes=(Recipe(),),
+        runtimes=(name,),
+        architectures={backend: (architecture,)} if architecture else {},
+        training={backend: {"updates": _UPDATES}} if "updates" in {param.name for param in _params(host)} else {},
+    )
+    with tempfile.TemporaryDirectory(prefix="pocketbench-check-") as folder:
+        lab = _Lab(Path(folder).resolve(), registry.files)
+        known, fit, rows = _prepared(lab, suite, registry)
+        whole = plan(suite, registry, {(task, 0): known}, Machine("", "", "", ""))
+        (cell,) = whole.cells
+        if cell.skipped:
+            raise UserError(f"{provider.path}: {cell.skipped}")
+        train, export = (whole.steps[id_] for _, id_ in cell.chain)
+        trained = _Try(train, {"data": fit})
+        shipped = _Try(export, {"input": trained, "data": fit})
+        first, again = (_Try(whole.steps[cell.evaluate], {"artifact": shipped, "data": rows}) for _ in range(2))
+        identities = [_Try(step, {}) for step in whole.steps.values() if step.kind == "identity"]
+        floors = [_Try(first.step, {"artifact": one, "data": rows}) for one in identities]
+        lab.run([trained, shipped])
+        for tries in ([first], [again], [*identities, *floors]):
+            lab.run(tries)
+        broken = list(_runtime_broken(shipped, first, again, identities, floors, len(known.classes)))
+    _judge({provider.path: [f"{provider.path}: {rule}: {how}" for rule, how in broken]})
+
+
+def _runtime_broken(
+    shipped: _Try, first: _Try, again: _Try, identities: Sequence[_Try], floors: Sequence[_Try], classes: int
+) -> Iterator[tuple[str, str]]:
+    """The rules that a runtime breaks, and how."""
+    for one in (shipped, first, again):
+        if not one.ok:
+            yield "runs", f"{one.step.kind}: {one.outcome}: {one.reason}"
+            return
+    outputs_of = [one.arrays() for one in (first, again)]
+    if reason := quality.check(outputs_of[0]["validation"], len(outputs_of[0]["validation"]), classes):
+        yield "runs", reason
+    if changed := sorted({role for one in (first, again) for role in one.changed}):
+        yield "inputs", f"it changed its {' and '.join(changed)}"
+    if not all(np.array_equal(outputs_of[0][split], outputs_of[1][split]) for split in outputs_of[0]):
+        yield "reload", "the artifact gave other outputs in another process"
+    busy = [threads for one in (first, again) for threads in one.busy]
+    if len(busy) >= _LOOKS and (mean := statistics.mean(busy)) > _BUILD.cores + _SLACK:
+        yield "threads", f"{mean:.1f} were busy in the mean of {len(busy)} looks, {_BUILD.cores} may be"
+    facts = first.facts
+    if reason := outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"]):
+        yield "rows", reason
+    for one in (*identities, *floors):
+        if not one.ok and any(identity.output.exists() and any(identity.output.iterdir()) for identity in identities):
+            yield "identity", f"{one.step.kind}: {one.outcome}: {one.reason}"
 
 
 def findings(
@@ -439,10 +499,12 @@ def _pass_of(registry: Registry, backend: str, name: str) -> Provider:
 
 
 def _runtimes(registry: Registry, backend: BackendSpec) -> tuple[str, ...]:
-    """Those that are installed: before others what loads the back end's default format, and of these our own."""
+    """Those that are installed: emulated devices last, before others what loads the back end's default format, and of these our
+    own."""
 
-    def place(one: Provider) -> tuple[bool, bool, str]:
-        return backend.exports[0] not in cast(RuntimeSpec, one.spec).formats, one.distribution != OWN, one.spec.name
+    def place(one: Provider) -> tuple[bool, bool, bool, str]:
+        spec = cast(RuntimeSpec, one.spec)
+        return bool(spec.emulates), backend.exports[0] not in spec.formats, one.distribution != OWN, spec.name
 
     found = [one for one in registry.runtimes.values() if not one.missing]
     return tuple(one.spec.name for one in sorted(found, key=place))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from benchmark import BackendSpec, CompressorSpec, Param, UserError
 from benchmark.budget import BuildLimits
 from benchmark.plan import plan
 from benchmark.registry import OWN, discover
-from benchmark.testing import check_backend, check_compressor, findings, variants
+from benchmark.testing import check_backend, check_compressor, check_runtime, findings, variants
 
 REGISTRY = discover()
 ARTIFACTS_OF = "torch"
@@ -21,6 +22,7 @@ ARTIFACTS_OF = "torch"
 DRAWS_NOTHING = ("compressor/sklearn/distil",)  # a tree, whose seed decides between equal splits: of probabilities none are
 ARCHITECTURES = {"sklearn": "forest"}  # its first one, a logistic regression, draws nothing
 ZOO = Path(__file__).parent / "plugins_under_test" / "unruly" / "pocketbench_unruly.py"
+HOSTILE = Path(__file__).parent / "plugins_under_test" / "hostile" / "pocketbench_hostile.py"
 
 
 def built_ins() -> dict[str, dict[str, str]]:
@@ -165,3 +167,35 @@ def test_every_choice_and_end_is_in_one_set_of_values() -> None:
         (("share", 1.0), ("bits", 16)),
     ]
     assert all(isinstance(value, float) for one in variants(params) for name, value in one if name == "share")
+
+
+RUNTIMES = {
+    "onnxruntime": "sklearn",
+    "packed": "sklearn",
+    "mcu": "sklearn",
+    "litert": "jax",
+    "jax": "jax",
+    "executorch": "torch",
+    "torch-eager": "torch",
+    "torch-export": "torch",
+}
+"""Runtimes and the back end whose reference each is tried on."""
+
+
+def test_every_runtime_of_ours_is_tried() -> None:
+    ours = {one.spec.name for one in REGISTRY.providers() if one.distribution == OWN and one.kind == "runtime"}
+    assert ours == set(RUNTIMES)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_runtime_keeps_the_rules(name: str) -> None:
+    if name == "mcu" and not (shutil.which("qemu-system-arm") and shutil.which("arm-none-eabi-gcc")):
+        pytest.skip("no cross compiler or emulator here: apt-get install what benchmark_mcu names")
+    check_runtime(name, backend=RUNTIMES[name])
+
+
+def test_a_runtime_that_ruins_what_it_loads_is_caught() -> None:
+    with pytest.raises(AssertionError, match=r"^runtime/ruins: inputs: it changed its artifact$"):
+        check_runtime("ruins", backend="sklearn", files=[HOSTILE])
+    with pytest.raises(UserError, match=r"^runtime/executorch: no format that sklearn exports"):
+        check_runtime("executorch", backend="sklearn")
