@@ -1,9 +1,9 @@
 """Which runtime to use for which size: the floor and the time of each network on each runtime of a results folder.
 
-``python bench/runtimes.py RESULTS``: a Markdown row for each task, back end, network and recipe, a column for each runtime: the p50
-in µs, bytes, and the ratio to ONNX Runtime's time for the reference of the same network, with its 95 % interval over the measuring
-processes. First the floors, of each runtime's identity model; last each runtime's ratios of int8 to float32, measured in turns in the
-same processes.
+``python bench/runtimes.py RESULTS``: a Markdown row for each task, back end, network and recipe, a column for each runtime:
+the p50 in µs, bytes, and the ratio to ONNX Runtime's time for the reference of the same network, with its 95 % interval over
+the measuring processes. First the floors, of each runtime's identity model; last each runtime's ratios of int8 to float32,
+measured in turns in the same processes.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.plan import Cell, Machine, Plan, blocked, judge, plan
 from benchmark.registry import Registry, discover
-from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Published, RuntimeSpec
+from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Needs, Published, RuntimeSpec
 from benchmark.store import Outcome, StepResult
 from benchmark.suite import MeasureOptions, Recipe, Suite, parse_pass
 
@@ -192,6 +192,35 @@ def test_the_anchor_is_what_the_runtime_itself_loads(registry: Registry) -> None
     assert cell.reference_evaluate == reference.evaluate
     assert cell.reference_inspect == reference.inspect
     assert {whole.steps[id_].inputs["anchor"] for id_ in cell.latency} == {exported}
+
+
+def test_a_format_whose_exporter_is_missing_is_skipped_with_what_installs_it(registry: Registry) -> None:
+    linear, runtime = registry.backends["linear"], registry.runtimes["onnxruntime"]
+
+    def planned(module: str) -> Plan:
+        needs = {"tflite": Needs(requires={module: "numpy"}, extra="lite")}
+        spec = dataclasses.replace(cast(BackendSpec, linear.spec), exports=("onnx", "tflite"), needs=needs)
+        tflite = dataclasses.replace(runtime, spec=dataclasses.replace(cast(RuntimeSpec, runtime.spec), formats=("tflite",)))
+        changed = dataclasses.replace(
+            registry,
+            backends={**registry.backends, "linear": dataclasses.replace(linear, spec=spec)},
+            runtimes={
+                **registry.runtimes,
+                "lite": dataclasses.replace(tflite, spec=dataclasses.replace(tflite.spec, name="lite")),
+            },
+        )
+        return plan(suite(runtimes=("onnxruntime", "lite")), changed, PREPARED, MACHINE)
+
+    onnx, lite = planned("no_such_exporter").cells
+    assert (onnx.skipped, lite.skipped) == (
+        "",
+        f"backend/linear as tflite needs numpy: pip install '{linear.distribution}[lite]'",
+    )
+    whole = planned("numpy")
+    onnx, lite = whole.cells
+    assert not lite.skipped
+    exports = {whole.steps[cell.chain[-1][1]].settings["format"]: whole.steps[cell.chain[-1][1]] for cell in (onnx, lite)}
+    assert "numpy" in exports["tflite"].ingredients["requires"]
 
 
 def test_nothing_is_timed_on_an_emulated_device(registry: Registry) -> None:

@@ -70,6 +70,12 @@ def flags(program: Program) -> tuple[str, ...]:
     return (*_OPTIMISED, "-ffp-contract=off") if program.exact else _OPTIMISED
 
 
+def versions() -> dict[str, str]:
+    """The compiler and the emulator, as they say themselves."""
+    tools = {"compiler": "arm-none-eabi-gcc", "emulator": "qemu-system-arm"}
+    return {name: _call([tool, "--version"]).splitlines()[0] for name, tool in tools.items()}
+
+
 def build(program: Program, core: Core, folder: Path) -> Built:
     """Compiles and links a program in ``folder``, beside a stub that does nothing. Raises NotApplicable, with the figures, where
     it does not fit the board."""

@@ -78,6 +78,7 @@ class _Predictor:
             "instructions_m4": int(np.median(self._m4_instructions)),
             "instructions_m7": int(np.median(m7.instructions)),
             "label_agreement": self._agreeing / self._rows,
+            **_board.versions(),
             "generator": f"emx-onnx-cgen {importlib.metadata.version('emx-onnx-cgen')}",
             "flags": " ".join(_board.flags(self._program)),
             "cores": "; ".join(" ".join(core.flags) for core in (_board.M4, _board.M7)),
