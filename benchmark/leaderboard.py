@@ -668,19 +668,25 @@ def _is_scored(row: Row) -> bool:
 
 def smallest_dense_int8(table: Table) -> Entry | None:
     """The smallest plain dense network of 8-bit integers that is non-inferior on validation: a reference or a control that is
-    only rounded, whose validation score is at most the margin below the best reference's."""
+    only rounded by one pass, whichever that is, whose validation score is at most the margin below the best reference's."""
     scores = [entry.mean("val_score") for entry in table.entries if entry.rows[0]["recipe"] == REFERENCE]
     best = max((score for score in scores if score is not None), default=None)
     if best is None:
         return None
     good = []
     for entry in table.entries:
-        *before, last = entry.rows[0]["recipe"].split(" + ")
-        plain = last.startswith("int8-") and (not before or (len(before) == 1 and is_control(before[0])))
+        *before, _ = entry.rows[0]["recipe"].split(" + ")
+        plain = _in_int8(entry.rows[0]) and (not before or (len(before) == 1 and is_control(before[0])))
         score, size = entry.mean("val_score"), entry.median("artifact_bytes")
         if plain and score is not None and size is not None and score >= best - table.margin:
             good.append((size, entry))
     return min(good, key=lambda one: one[0])[1] if good else None
+
+
+def _in_int8(row: Row) -> bool:
+    """Whether most of what a file stores is integers of 8 bits, whatever its recipe is called."""
+    stored = row["dtypes"] or {}
+    return 2 * sum(stored.get(name, 0) for name in ("int8", "uint8")) > sum(stored.values())
 
 
 def _baselines(places: Mapping[str, NDArray[np.int64] | slice], metric: str, store: Store) -> dict[str, float]:

@@ -39,10 +39,15 @@ def row(**values: Any) -> Row:
     return {**dict.fromkeys(COLUMNS), **full, **values}
 
 
+def dtypes_of(recipe: str) -> dict[str, int]:
+    whole, part = {"float32": 1000}, {"float32": 900, "int8": 100}
+    return part if "dynamic" in recipe else {"float32": 20, "int32": 30, "int8": 950} if "int8" in recipe else whole
+
+
 def entries(names: list[str] = NAMES) -> tuple[Entry, ...]:
     return tuple(
         Entry(
-            (row(recipe=name, artifact_bytes=kib * 1024, val_score=val),),
+            (row(recipe=name, artifact_bytes=kib * 1024, val_score=val, dtypes=dtypes_of(name)),),
             score,
             Interval(score - 0.01, score + 0.02, 2000, 0, 100, False),
             fronts=("bytes",) if i in (0, 3) else (),
@@ -92,6 +97,10 @@ def test_the_smallest_dense_int8_network_is_plain_and_non_inferior_on_validation
     assert found is not None
     assert found.rows[0]["recipe"] == "int8-static"
     assert smallest_dense_int8(table(*entries()[:2])) is None
+    named = ["reference", "narrow(width=0.5)", "qat-int8", "narrow(width=0.25) + int8-dynamic", *NAMES[4:]]
+    found = smallest_dense_int8(table(*entries(named)))
+    assert found is not None
+    assert found.rows[0]["recipe"] == "qat-int8"  # the smaller one is in float32 but for a tenth
     marks = [line for line in lines(plots.front(whole)) if line.get_linestyle() == ":" and len(line.get_xdata()) == 2]
     assert float(marks[0].get_xdata()[0]) == 6.0
 
