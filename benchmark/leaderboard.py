@@ -686,7 +686,7 @@ def smallest_dense_int8(table: Table) -> Entry | None:
 def _in_int8(row: Row) -> bool:
     """Whether most of what a file stores is integers of 8 bits, whatever its recipe is called."""
     stored = row["dtypes"] or {}
-    return 2 * sum(stored.get(name, 0) for name in ("int8", "uint8")) > sum(stored.values())
+    return bool(2 * sum(stored.get(name, 0) for name in ("int8", "uint8")) > sum(stored.values()))
 
 
 def _baselines(places: Mapping[str, NDArray[np.int64] | slice], metric: str, store: Store) -> dict[str, float]:

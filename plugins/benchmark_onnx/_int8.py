@@ -176,6 +176,12 @@ def _quantize(model: onnx.ModelProto, ranges: _Ranges) -> onnx.ModelProto:
     for tensor in model.graph.initializer:
         if tensor.name in biases and len(tensor.dims) == 2 and tensor.dims[0] == 1:
             del tensor.dims[0]  # ONNX also allows (1, N) for the bias, but QDQQuantizer fails on it
+    # It copies a bias that several nodes share, and names the copy by adding a number: after "1" may come "19", a value's name.
+    constants = {tensor.name: f"constant.{tensor.name}." for tensor in model.graph.initializer}
+    for tensor in model.graph.initializer:
+        tensor.name = constants[tensor.name]
+    for node in model.graph.node:
+        node.input[:] = [constants.get(name, name) for name in node.input]
     quantizer = QDQQuantizer(
         model,
         per_channel=True,

@@ -14,7 +14,7 @@ import benchmark_onnx
 import numpy as np
 import onnx
 import pytest
-from benchmark_onnx._int8 import Int8Dynamic, Int8Static
+from benchmark_onnx._int8 import Int8Dynamic, Int8Static, _activations, _minmax, _quantize
 from benchmark_onnx._runtime import OnnxRuntime
 from benchmark_sklearn._train import Sklearn
 from numpy.typing import NDArray
@@ -525,3 +525,23 @@ def test_dynamic_is_refused_where_there_is_nothing_to_do(
     body = model_of([*nodes, helper.make_node("Identity", ["features"], ["output"])], weights, outputs=("N", 588))
     with pytest.raises(NotApplicable, match="no Gemm or MatMul with a float weight"):
         dynamic(body, make_context, tmp_path)
+
+
+@pytest.mark.parametrize("layers", [5, 8, 11])
+def test_layers_that_share_a_bias_are_quantized_each_with_its_own_copy(layers: int, tmp_path: Path) -> None:
+    """ONNX Runtime's quantiser names copies by adding a number to a name, which in a stripped file is another value's name."""
+    nodes, weights, before = [], {"w": random(0, 4 * 36, 3)}, "input"
+    for i in range(layers):
+        weights |= {f"w{i}": random(i + 1, 4, 4 if i else 1, 3, 3), f"b{i}": np.zeros(4, np.float32)}
+        nodes.append(helper.make_node("Conv", [before, f"w{i}", f"b{i}"], [f"c{i}"], pads=[1, 1, 1, 1]))
+        nodes += [helper.make_node("Add", [f"c{i}", before], [f"a{i}"])] if i else []
+        nodes.append(helper.make_node("Relu", [f"a{i}" if i else f"c{i}"], [f"r{i}"]))
+        before = f"r{i}"
+    nodes += [helper.make_node("Flatten", [before], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["output"])]
+    model = benchmark_onnx.fold(model_of(nodes, weights, ("N", 1, 6, 6), ("N", 3)))
+    assert len({node.input[2] for node in model.graph.node if node.op_type == "Conv"}) == 1
+    x = np.random.default_rng(0).random((64, 1, 6, 6), np.float32)
+    small = _quantize(model, _minmax(_activations(model, x, 1)))
+    whole, rounded = (run(one, x, tmp_path / name) for name, one in (("whole", model), ("rounded", small)))
+    assert np.abs(whole - rounded).max() < 0.1 * np.ptp(whole)
+    assert np.corrcoef(whole.ravel(), rounded.ravel())[0, 1] > 0.99
