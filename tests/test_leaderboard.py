@@ -1069,3 +1069,49 @@ def test_seeds_without_a_control_leave_the_method_without_a_difference(grid: Gri
     assert [difference(row)[0] for row in grid.rows()] == [pytest.approx(0.1), pytest.approx(0.1), None, None, None]
     entry = next(entry for entry in grid.table().entries if entry.rows[0]["recipe"] == "prune")
     assert (entry.score, entry.control) == (0.9, None)
+
+
+# A device that only some rows are run on
+
+
+def sampled(grid: Grid, rows: Sequence[int], recipe: str, predicted: Sequence[int], told: Mapping[str, Any]) -> Cell:
+    """A cell of the runtime ``mcu``, scored on these rows alone."""
+    places, all_y = np.array(rows), np.array(Y)
+    grid.prepare(y=all_y[places].tolist(), units=np.array(UNITS)[places].tolist())  # what the helper scores by
+    cell = grid.cell(recipe, np.array(predicted)[places].tolist(), runtime="mcu")
+    result = grid.store.results([cell.evaluate])[cell.evaluate]
+    arrays = {name: grid.store.array(cell.evaluate, name) for name in ("test", "validation")}
+    facts = {**result.facts, "device": dict(told)}
+    grid.store.record(dataclasses.replace(result, facts=facts), {**arrays, "test_rows": places})
+    grid.prepare()
+    grid.cells[-1] = dataclasses.replace(cell, latency=(), memory="", floor_memory="", anchors=cell.anchors[:2])
+    return grid.cells[-1]
+
+
+DEVICE = {"flash_bytes": 5000, "ram_bytes": 600, "instructions_m4": 70, "instructions_m7": 80, "label_agreement": 0.75}
+
+
+def test_rows_of_a_device_are_scored_on_the_rows_that_it_ran(grid: Grid) -> None:
+    rows = [0, 3, 5, 6]
+    sampled(grid, rows, "reference", off(3), {**DEVICE, "flags": "-O2"})
+    row = grid.row(tiers=[{"name": "fits", "flash": 5000, "ram": 600}, {"name": "small", "flash": 4999, "ram": 600}])
+    assert (row["outcome"], row["score"], row["test_rows"]) == ("ok", 0.75, 4)
+    assert {name: row[name] for name in DEVICE} == DEVICE
+    assert row["device"] == {"flags": "-O2"}
+    assert row["tiers"] == ["fits"]
+    assert row["latency_p50_us"] is row["rss_bytes"] is None
+    table = grid.table()
+    assert (table.evaluations, table.units) == (4, len(set(np.array(UNITS)[rows].tolist())))
+    assert table.entries[0].rank == 1
+
+
+def test_rows_of_a_sample_have_no_rank_beside_those_of_all(grid: Grid) -> None:
+    grid.cell("reference", off(1))
+    grid.cell("other", off(1, 2))
+    sampled(grid, [0, 3, 5, 6], "reference", Y, DEVICE)
+    table = grid.table()
+    by_runtime = {(entry.rows[0]["runtime"], entry.rows[0]["recipe"]): entry for entry in table.entries}
+    assert by_runtime["mcu", "reference"].rank is None
+    assert by_runtime["onnxruntime", "reference"].rank == 1
+    assert table.evaluations == len(Y)
+    assert by_runtime["mcu", "reference"].fronts == ("bytes", "microcontroller")

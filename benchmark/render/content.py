@@ -527,6 +527,14 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
     if len(suite["seeds"]) * max(folds) > 1:
         ratios.append("Of several seeds or folds the median, then the least and the greatest; no interval.")
     ratio = " ".join(ratios)
+    timing = (
+        f"p50, p90: one input, {suite['build']['cores']} thread(s), {measure['processes']} process(es) × {measure['rounds']} "
+        f"round(s) × {measure['calls']} calls, quantiles by linear interpolation. time ×: time ÷ that of the reference, "
+        f"measured in turns in the same processes; below 1 is faster. {ratio} In brackets: more than half of the time is the "
+        f"runtime's own floor. ~: noisy, rounds spread by more than {NOISY:.0%}, or the process waited for its core for more "
+        f"than {NOISY_WAITING:.0%} of the time."
+    )
+    rss = "RSS: peak memory of a process that holds the runtime and this model alone."
     lines = [
         "score: of the test rows, at batch 1, from the file that ships; the mean over seeds and folds. [95 %]: percentile "
         f"bootstrap, {DRAWS:,} draws. val: validation, the only score that anything was chosen by. Scores and flips are means "
@@ -543,14 +551,10 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
         "together; recipes that do not train on had fewer.",
         "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these "
         "bytes. MACs: multiply-adds for one input. device bytes: weights as they are held, and the peak of activations.",
-        f"p50, p90: one input, {suite['build']['cores']} thread(s), {measure['processes']} process(es) × {measure['rounds']} "
-        f"round(s) × {measure['calls']} calls, quantiles by linear interpolation. time ×: time ÷ that of the reference, "
-        f"measured in turns in the same processes; below 1 is faster. {ratio} In brackets: more than half of the time is the "
-        f"runtime's own floor. ~: noisy, rounds spread by more than {NOISY:.0%}, or the process waited for its core for more "
-        f"than {NOISY_WAITING:.0%} of the time.",
+        *([timing, rss] if any(entry.has("latency_p50_us") for table in tables for entry in table.entries) else []),
         "best of: how many methods keep the device's limits. constant: a predictor that gives the class frequencies of the "
         "training rows. trivial: the task's own rule of one feature.",
-        "RSS: peak memory of a process that holds the runtime and this model alone. –: undefined or not measured.",
+        "–: undefined or not measured.",
     ]
     if max(folds) > 1:
         lines.insert(0, "evaluations: test rows of each fold, summed over folds; repeated folds test a row more than once.")

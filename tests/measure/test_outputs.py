@@ -190,3 +190,21 @@ def test_one_label_in_a_hundred_may_change_and_no_more(rows: int, changes: int, 
 
 def test_outputs_that_do_not_repeat_are_refused_whatever_the_batches_say() -> None:
     assert outputs.refusal(False, 0, 0) == outputs.refusal(False, 100, 0) == outputs.refusal(False, 100, 50) != ""
+
+
+@pytest.mark.parametrize(("n", "rows", "expected"), [(6, 3, [0, 2, 4]), (5, 2, [0, 2]), (3, 200, [0, 1, 2]), (2000, 200, None)])
+def test_a_sample_is_evenly_spaced_and_never_longer_than_what_there_is(n: int, rows: int, expected: list[int] | None) -> None:
+    found = outputs.sample(n, rows)
+    assert found.tolist() == (expected or list(range(0, n, n // rows)))
+    assert len(set(found.tolist())) == len(found) == min(n, rows)
+
+
+def test_an_emulated_device_gets_all_rows_once_and_a_few_again() -> None:
+    stub = Stub(signs)
+    found = outputs.collect_emulated(stub, inputs(40))
+    assert [len(call) for call in stub.calls] == [40, outputs.AGAIN]
+    assert np.array_equal(found.outputs, signs(inputs(40)))
+    assert refusal(found) == ""
+    count = iter(range(10))
+    drifting = outputs.collect_emulated(Stub(lambda x: signs(x) + next(count)), inputs(40))
+    assert refusal(drifting) == "a second pass over the same rows gave other outputs"
