@@ -13,9 +13,9 @@ from benchmark.recommend import Answer, Method, Rejected, Row, answer
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, named, number, score_decimals
 
 ON_DEVICE = {
-    "flash_bytes": "flash bytes",
-    "ram_bytes": "RAM bytes",
-    "arena_bytes": "arena bytes",
+    "flash_bytes": "flash",
+    "ram_bytes": "RAM",
+    "arena_bytes": "arena",
     "instructions_m4": "instructions M4",
     "instructions_m7": "instructions M7",
 }
@@ -201,11 +201,12 @@ def costs(row: Row) -> Iterator[tuple[str, str]]:
     if row["latency_p50_us"] is not None:
         times = f"p50 {number(row['latency_p50_us'], '.1f')} µs, p90 {number(row['latency_p90_us'], '.1f')} µs for one input"
         yield "latency", f"{times}, on {row['cpu_model'] or 'an unknown CPU'}, {row['runtime']}, {row['threads']} thread(s)"
-    counts = {title: row[name] for name, title in ON_DEVICE.items() if row[name] is not None}
+    counts = {name: title for name, title in ON_DEVICE.items() if row[name] is not None}
     if counts:
+        parts = [f"{title} {row[name]:,}{' bytes' if name.endswith('_bytes') else ''}" for name, title in counts.items()]
         agreement = row["label_agreement"]
         agree = "" if agreement is None else f"; {agreement:.1%} of labels as ONNX Runtime's"
-        yield "device", ", ".join(f"{name} {value:,}" for name, value in counts.items()) + agree
+        yield "device", ", ".join(parts) + agree
 
 
 def _tier(tier: DeviceTier, style: Style) -> str:

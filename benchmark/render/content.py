@@ -151,7 +151,7 @@ def _scores(table: Table, suite: Mapping[str, Any], runtimes: bool, digits: int,
 
 def _costs(table: Table, runtimes: bool, digits: int, style: Style) -> Section:
     caption = style.text("What the methods of the table above cost, in its order.")
-    timed = any(entry.has("latency_p50_us") for entry in table.entries)
+    timed = _is_timed([table])
     emulated = any(entry.has("flash_bytes") for entry in table.entries)
     text = "Front: no other method of this table has as good a validation score at as few bytes (B)"
     text += ", or at as little memory on the device and as short a p90 (D)" if timed else ""
@@ -371,6 +371,13 @@ def _cost_grid(entries: Sequence[Entry], runtimes: bool, digits: int, timed: boo
     )
 
 
+def _is_timed(tables: Sequence[Table]) -> bool:
+    """Whether there is more in tables than what an emulated device ran."""
+    entries = [entry for table in tables for entry in table.entries]
+    measured = any(entry.has("latency_p50_us", "latency_p90_us", "rss_bytes") for entry in entries)
+    return measured or not any(entry.has("flash_bytes") for entry in entries)
+
+
 def _places(headers: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
     return tuple(place for place, name in enumerate(headers) if name in wanted)
 
@@ -551,7 +558,7 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
         "together; recipes that do not train on had fewer.",
         "bytes: all files of the artifact. size ÷: bytes of the uncompressed reference (same back end, model, seed) ÷ these "
         "bytes. MACs: multiply-adds for one input. device bytes: weights as they are held, and the peak of activations.",
-        *([timing, rss] if any(entry.has("latency_p50_us") for table in tables for entry in table.entries) else []),
+        *([timing, rss] if _is_timed(tables) else []),
         "best of: how many methods keep the device's limits. constant: a predictor that gives the class frequencies of the "
         "training rows. trivial: the task's own rule of one feature.",
         "–: undefined or not measured.",

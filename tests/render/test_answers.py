@@ -192,7 +192,7 @@ def test_recommend_names_the_file_and_what_stopped_the_smaller_ones() -> None:
         "  file       here/artifacts/<reference>/ (60,000 bytes)",
         "  chosen     by validation accuracy 0.9120, the best of 3 that fit",
         "  score      0.100 [0.050, 0.150] on test rows, not looked at for the choice",
-        "  latency    p50 30.0 µs, p90 35.1 µs on Some CPU, onnxruntime, 1 thread(s)",
+        "  latency    p50 30.0 µs, p90 35.1 µs for one input, on Some CPU, onnxruntime, 1 thread(s)",
         "  runner-up  torch cnn int8, validation 0.9110",
         "  smaller, and not chosen:",
         "    torch cnn prune: validation 0.7000, not better than 0.9120",

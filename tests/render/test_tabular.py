@@ -132,7 +132,7 @@ def test_numpy_scalars_are_numbers() -> None:
     plain = {"score": 0.5, "flips": 0.1, "macs": 2**40, "noisy": True, "metrics": {"accuracy": 0.25}}
     assert to_csv([row(**values)]) == to_csv([row(**plain)])
     assert to_json([row(**values)]) == to_json([row(**plain)])
-    assert "0.5,,,0.1" in to_csv([row(**values)])
+    assert "0.5,,,,0.1" in to_csv([row(**values)])
 
 
 def test_what_is_no_json_is_refused_not_written_as_text() -> None:
