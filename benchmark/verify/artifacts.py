@@ -92,7 +92,9 @@ def inspect_again(subject: Subject, sound: Collection[str], jobs: Jobs, findings
             continue
         with findings.guarded(f"{result.label}: artifact {digest}"):
             key = key_of("inspect", digest, decoder.spec.target if decoder else "")
-            told[key] = jobs.of_artifact(key, "inspect", decoder, subject.layout, digest, {}, {}, 1)
+            # A store of an earlier version does not say; there only what a runtime decoded is no ONNX.
+            format_ = result.ingredients.get("format", "" if decoder else "onnx")
+            told[key] = jobs.of_artifact(key, "inspect", decoder, subject.layout, digest, {}, {"format": format_}, 1)
             steps[result.id] = key
     findings.tell(f"{count(len(told), 'artifact')}: inspect again")
     reports = jobs.run(list(told.values()))

@@ -124,3 +124,7 @@ def test_figures_do_not_depend_on_the_run(results: Path, stable: Callable[[Path]
     assert again.returncode == 0, again.stderr
     first = [row for row in stable(results) if row["task"] == "german-credit"]
     assert stable(results.parent / "again") == first
+    # What the emulator gave is given again, on the same rows.
+    verified = benchmark(results.parent, "verify", "again")
+    assert verified.returncode == 0, verified.stdout
+    assert "verified" in verified.stdout.splitlines()[-1]
