@@ -643,7 +643,8 @@ def _others_of(name: _Name, method: Sequence[_Member], margin: float) -> Iterato
 
 
 def _with_fronts(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries, with the fronts that they are on by validation: a front is what is chosen from."""
+    """The entries, with the fronts that they are on by validation: a front is what is chosen from. Scores of all rows and of some
+    are not compared."""
     columns: dict[str, Callable[[Entry], tuple[float | None, ...]]] = {
         "bytes": lambda one: (one.median("artifact_bytes"),),
         "device": lambda one: (one.device_bytes, one.median("latency_p90_us")),
@@ -651,14 +652,15 @@ def _with_fronts(entries: Sequence[Entry]) -> list[Entry]:
     }
     on: dict[int, list[str]] = defaultdict(list)
     for name, costs in columns.items():
-        known: dict[int, list[float]] = {}
+        known: dict[tuple[int, ...], dict[int, list[float]]] = defaultdict(dict)
         for index, one in enumerate(entries):
             point = [one.mean("val_score"), *costs(one)]
             if one.score is not None and None not in point:
                 val_score, *others = cast("list[float]", point)
-                known[index] = [-val_score, *others]
-        for index, best in zip(known, ranking.front(list(known.values())), strict=True):
-            on[index] += [name] if best else []
+                known[tuple(row["test_rows"] or 0 for row in one.rows)][index] = [-val_score, *others]
+        for points in known.values():
+            for index, best in zip(points, ranking.front(list(points.values())), strict=True):
+                on[index] += [name] if best else []
     return [dataclasses.replace(one, fronts=tuple(on[index])) for index, one in enumerate(entries)]
 
 

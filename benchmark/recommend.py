@@ -11,7 +11,7 @@ from benchmark.budget import LIMITS, DeviceTier, Limit
 from benchmark.plan import METHOD
 
 Row: TypeAlias = Mapping[str, Any]
-Why: TypeAlias = Literal["outcome", "undefined", "validation"] | Limit
+Why: TypeAlias = Literal["outcome", "undefined", "rows", "validation"] | Limit
 """What stands against a method: a limit is one that it breaks."""
 
 
@@ -36,6 +36,11 @@ class Method:
         """The mean validation score; None where a row has none."""
         values = [row["val_score"] for row in self.rows]
         return None if None in values else sum(values) / len(values)
+
+    @property
+    def rows_tested(self) -> int:
+        """The test rows that its scores are of, summed over seeds and folds."""
+        return sum(row["test_rows"] or 0 for row in self.rows)
 
     def largest(self, column: str) -> float | None:
         """The largest value of a column; None where a row has none."""
@@ -81,14 +86,17 @@ def methods(rows: Iterable[Row]) -> list[Method]:
 
 def answer(task: str, rows: Iterable[Row], tier: DeviceTier) -> Answer:
     """What to ship of a task's rows: of the methods that keep the tier's limits with every seed and fold the one with the best
-    mean validation score, of equals the smaller one."""
+    mean validation score, of equals the smaller one. Scores of some of the rows, as of an emulated device, stand back behind
+    those of all where there are both: a sample's luck is no merit."""
     known = methods(rows)
-    fitting = [one for one in known if _why_not(one, tier) is None]
+    keeping = [one for one in known if _why_not(one, tier) is None]
+    most = max((one.rows_tested for one in keeping), default=0)
+    fitting = [one for one in keeping if one.rows_tested == most]
     fitting.sort(key=lambda one: (-_number(one.val_score), _number(one.largest("artifact_bytes"))))
     best = fitting[0] if fitting else None
     limit = best.largest("artifact_bytes") if best else None
     rejected = [
-        Rejected(one, _why_not(one, tier) or "validation")
+        Rejected(one, _why_not(one, tier) or ("validation" if one in fitting else "rows"))
         for one in known
         if one is not best and (limit is None or (size := one.largest("artifact_bytes")) is None or size < limit)
     ]

@@ -141,8 +141,9 @@ def _runtime_broken(
     facts = first.facts
     if reason := outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"]):
         yield "rows", reason
-    for one in (*identities, *floors):
-        if not one.ok and any(identity.output.exists() and any(identity.output.iterdir()) for identity in identities):
+    written = any(one.output.exists() and any(one.output.iterdir()) for one in identities)
+    for one in (*identities, *(floors if written else ())):  # a runtime without an identity model writes nothing
+        if not one.ok:
             yield "identity", f"{one.step.kind}: {one.outcome}: {one.reason}"
 
 

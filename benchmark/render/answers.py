@@ -155,6 +155,8 @@ def reason(rejected: Rejected, one: Answer) -> str:
             text = "its validation score is undefined"
         case Limit() as limit:
             text = _too_much(limit, method, tier)
+        case "rows":
+            text = f"scored on {method.rows_tested:,} test rows only, others on more"
         case "validation":
             best = one.best.val_score if one.best else None
             text = f"validation {number(method.val_score, '.4f')}, not better than {number(best, '.4f')}"

@@ -107,7 +107,14 @@ def build(program: Program, core: Core, folder: Path) -> Built:
 
 def _object(source: Path, core: Core, folder: Path, *more: str) -> Path:
     made = folder / f"{source.stem}.o"
-    _call([*_gcc(core), *more, "-c", str(source), "-o", str(made)])
+    try:
+        _call([*_gcc(core), *more, "-c", str(source), "-o", str(made)])
+    except RuntimeError as error:
+        if found := re.search(r"frame size of (\d+) bytes", str(error)):
+            raise NotApplicable(
+                f"a stack frame of {int(found[1]):,} bytes is more than the {_FRAME:,} that are watched"
+            ) from None
+        raise
     return made
 
 
@@ -140,7 +147,8 @@ def _call(command: list[str]) -> str:
 
 
 def run(built: Built, x: NDArray[np.float32], folder: Path) -> Run:
-    """Runs a program on rows ``x``, float32 (N, ...), one after another. Raises RuntimeError where the stack ran into other data
+    """Runs a program on rows ``x``, float32 (N, ...), one after another. Raises NotApplicable where a row takes more instructions
+    than the board's timer can count, and RuntimeError where the stack ran into other data
     (which stops no such processor, and spoils its results) or the emulator did not end well."""
     np.ascontiguousarray(x, "<f4").tofile(folder / "in.bin")
     options = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
@@ -153,6 +161,9 @@ def run(built: Built, x: NDArray[np.float32], folder: Path) -> Run:
     if words[-1] == _OVERFLOW:
         raise RuntimeError(f"the stack ran out of the {RAM:,} bytes of RAM that the emulated board has")
     rows = words[:-1].reshape(len(x), built.classes + 1)
+    if (rows[:, -1] == _OVERFLOW).any():
+        most = (2**32 - 1) * _TICK_NS // 2**_SHIFT
+        raise NotApplicable(f"it takes more than the {most:,} instructions that the emulated board's timer can count")
     outputs = np.ascontiguousarray(rows[:, :-1]).view("<f4").astype(np.float32)
     instructions = np.round(rows[:, -1].astype(np.float64) * _TICK_NS / 2**_SHIFT).astype(np.int64)
     return Run(outputs, instructions, int(words[-1]))

@@ -67,6 +67,9 @@ class Program:
 def generate(model: onnx.ModelProto) -> Program:
     """C of a model with one float32 input (N, ...) and one float32 output (N, K), for one row at a time. Raises NotApplicable for
     operators of which no C can be made."""
+    if len(model.graph.input) != 1 or len(model.graph.output) != 1:
+        inputs, outputs = len(model.graph.input), len(model.graph.output)
+        raise NotApplicable(f"no C can be made of it: it has {inputs} inputs and {outputs} outputs, not one of each")
     input_shape = tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim)[1:]
     if (trees := _trees.ensemble(model)) is not None:
         source = _trees.c_source(trees, input_shape, _HEAD)
@@ -77,7 +80,7 @@ def generate(model: onnx.ModelProto) -> Program:
         with contextlib.redirect_stdout(io.StringIO()):
             source, data = Compiler(options).compile_with_data_file(shaped)
     except (CodegenError, ShapeInferenceError, UnsupportedOpError) as error:
-        raise NotApplicable(f"no C can be made of it: {error}") from error
+        raise NotApplicable(f"no C can be made of it: {str(error).partition(' (while lowering')[0]}") from error
     source, arena = _with_arena(_in_single_precision(source))
     classes = shaped.graph.output[-1].type.tensor_type.shape.dim[1].dim_value
     exact = {node.op_type for node in shaped.graph.node} <= {*_INTEGERS, *_MOVES}
@@ -98,7 +101,10 @@ def _shaped(model: onnx.ModelProto) -> onnx.ModelProto:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a class of its own for each of a dozen things
+        raise NotApplicable(f"no C can be made of it: {error}") from error
     zeros = np.zeros([dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim], np.float32)
     values = dict(zip(names, session.run(names, {graph.input[0].name: zeros}), strict=True))
     kinds = {

@@ -12,6 +12,8 @@ from benchmark_onnx import strip
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from benchmark import NotApplicable
+
 _MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators, for what the standard has no integer form of
 _VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity")
 _BIAS_TOLERANCE = 1e-4  # relative: a bias rounded with another scale than input times weight is rounded anew
@@ -30,7 +32,8 @@ def to_integers(model: onnx.ModelProto) -> onnx.ModelProto:
     MaxPool of the standard, and QGemm, QLinearAdd, QLinearMul, QLinearConcat, QLinearAveragePool and QLinearGlobalAveragePool of
     ONNX Runtime (its ContribOperators page). A Gemm whose result nobody quantises gives float32. Activations and clips before a
     QuantizeLinear become clips of the integers, and none where rounding saturates there anyway. What has no such form stays in
-    float32 between its pair. Outputs differ from those of the pairs by rounding: a step of an inner value's scale."""
+    float32 between its pair. Outputs differ from those of the pairs by rounding: a step of an inner value's scale. Raises
+    NotApplicable for an operator set before 13."""
     rewriter = _Rewriter(model)
     rewriter.rewrite()
     return strip(rewriter.model)
@@ -40,6 +43,11 @@ class _Rewriter:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = onnx.ModelProto.FromString(model.SerializeToString())
         graph = self.model.graph
+        if any(one.domain in ("", "ai.onnx") and one.version < 13 for one in self.model.opset_import):
+            raise NotApplicable("an ONNX file of an operator set before 13 cannot be rewritten to integers: export it anew")
+        inferred = onnx.shape_inference.infer_shapes(self.model).graph
+        values = (*inferred.input, *inferred.value_info, *inferred.output)
+        self.ranks = {one.name: len(one.type.tensor_type.shape.dim) for one in values if one.type.tensor_type.HasField("shape")}
         self.constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
         self.producer = {name: node for node in graph.node for name in node.output}
         self.readers = Counter(name for node in graph.node for name in node.input)
@@ -76,12 +84,17 @@ class _Rewriter:
         found = self._dequantized(name)
         return None if found is None or found.values in self.constants or not found.zero else found
 
-    def _weight(self, name: str) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[Any]] | None:
-        """Constant integers, their scales (C) or (), and their zero points, of the weights' type; () where all are 0."""
+    def _weight(self, name: str, axis: int) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[Any]] | None:
+        """Constant integers, their scales (C) or (), and their zero points, of the weights' type; () where all are 0. ``axis``:
+        the one that scales must run along where there are several."""
         found = self._dequantized(name)
         if found is None or found.values not in self.constants:
             return None
         values = self.constants[found.values]
+        attributes = {one.name: one.i for one in self.producer[name].attribute}
+        along = attributes.get("axis", 1) % max(values.ndim, 1)
+        if attributes.get("block_size", 0) or (self.constants[found.scale].ndim and along != axis):
+            return None
         zero = self.constants[found.zero] if found.zero else np.zeros((), values.dtype)
         zero = zero if zero.any() else np.zeros((), values.dtype)
         return values, self.constants[found.scale], zero.astype(values.dtype)
@@ -156,41 +169,48 @@ class _Rewriter:
     def _scalar(self, node: onnx.NodeProto, place: int) -> float | None:
         return float(self.constants[node.input[place]]) if len(node.input) > place and node.input[place] else None
 
-    def _bias(self, name: str, x: _Quantized, weight_scale: NDArray[np.float32]) -> str:
-        """A bias as int32 with the scale of products of input and weight."""
+    def _bias(self, name: str, x: _Quantized, weight_scale: NDArray[np.float32]) -> NDArray[np.int32] | None:
+        """A bias as int32 with the scale of products of input and weight; None where it is none, or does not fit."""
         scale = (self.constants[x.scale] * weight_scale).astype(np.float64)
-        found = self._weight(name)
+        found = self._weight(name, 0)
+        if found is None and name not in self.constants:
+            return None
         if found is None:
             values = self.constants[name].astype(np.float64)
         elif np.allclose(found[1], scale, rtol=_BIAS_TOLERANCE, atol=0) and found[0].dtype == np.int32:
-            return self._add(found[0])
+            return found[0]
         else:
             values = found[0].astype(np.float64) * found[1]
-        return self._add(np.round(values / scale).astype(np.int32))
+        rounded = np.round(values / scale)
+        return rounded.astype(np.int32) if (np.abs(rounded) <= np.iinfo(np.int32).max).all() else None
 
     def _conv(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-        x, weight = self._activation(node.input[0]), self._weight(node.input[1])
-        if x is None or weight is None or not self._is_constant(node.input[2:3]):
+        x, weight = self._activation(node.input[0]), self._weight(node.input[1], 0)
+        if x is None or weight is None:
             return None
         values, scale, zero = weight
-        bias = [self._bias(node.input[2], x, scale)] if len(node.input) > 2 else []
+        bias = []
+        if len(node.input) > 2:
+            rounded = self._bias(node.input[2], x, scale)
+            if rounded is None:
+                return None
+            bias = [self._add(rounded)]
         inputs = [*x, *map(self._add, (values, scale, zero))]
         return self._into(node, lambda y, name: [_like(node, "QLinearConv", [*inputs, y.scale, y.zero, *bias], name)])
-
-    def _is_constant(self, names: Any) -> bool:
-        return all(name in self.constants or self._weight(name) is not None for name in names)
 
     def _gemm(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
         plain = attributes.get("alpha", 1.0) == attributes.get("beta", 1.0) == 1.0 and not attributes.get("transA", 0)
-        x, weight = self._activation(node.input[0]), self._weight(node.input[1])
-        if not plain or x is None or weight is None or not self._is_constant(node.input[2:3]):
+        x, weight = self._activation(node.input[0]), self._weight(node.input[1], 0 if attributes.get("transB", 0) else 1)
+        if not plain or x is None or weight is None:
             return None
         values, scale, zero = weight
         if zero.size != scale.size:
             zero = np.zeros(scale.shape, values.dtype)  # QGemm wants one a column
-        bias = self._bias(node.input[2], x, scale) if len(node.input) > 2 else ""
-        inputs = [*x, *map(self._add, (values, scale, zero)), bias]
+        bias = self._bias(node.input[2], x, scale) if len(node.input) > 2 else None
+        if bias is None and len(node.input) > 2:
+            return None
+        inputs = [*x, *map(self._add, (values, scale, zero)), "" if bias is None else self._add(bias)]
         transposed = {"transB": attributes.get("transB", 0)}
 
         def gemm(end: list[str], name: str) -> list[onnx.NodeProto]:
@@ -200,8 +220,8 @@ class _Rewriter:
         return gemm(["", ""], node.output[0]) if found is None else found
 
     def _matmul(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-        x, weight = self._activation(node.input[0]), self._weight(node.input[1])
-        if x is None or weight is None:
+        x, weight = self._activation(node.input[0]), self._weight(node.input[1], -1)
+        if x is None or weight is None or weight[1].size > 1:  # the generator of C takes one scale here
             return None
         inputs = [*x, *map(self._add, weight)]
         return self._into(node, lambda y, name: [helper.make_node("QLinearMatMul", [*inputs, y.scale, y.zero], [name])])
@@ -232,9 +252,10 @@ class _Rewriter:
         """A mean over all axes but the first two."""
         attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
         given = self.constants.get(node.input[1]) if len(node.input) > 1 else attributes.get("axes", [])
-        axes = [] if given is None else np.asarray(given).tolist()
+        rank = self.ranks.get(node.input[0], 0)
+        axes = [] if given is None or not rank else sorted(axis % rank for axis in np.asarray(given).tolist())
         x = self._activation(node.input[0])
-        if x is None or sorted(axes) not in ([2], [2, 3], [-1], [-2, -1]):
+        if x is None or rank < 3 or axes != list(range(2, rank)):
             return None
 
         def mean(y: _Quantized, name: str) -> list[onnx.NodeProto]:
@@ -254,7 +275,9 @@ class _Rewriter:
         return []
 
     def _agree(self, x: _Quantized, y: _Quantized) -> bool:
-        return all(np.array_equal(self.constants[one], self.constants[other]) for one, other in zip(x[1:], y[1:], strict=True))
+        """Whether two quantisations are one: scale, zero point, and its type, which is that of the values."""
+        pairs = [(self.constants[one], self.constants[other]) for one, other in zip(x[1:], y[1:], strict=True)]
+        return all(one.dtype == other.dtype and np.array_equal(one, other) for one, other in pairs)
 
     def _same_scale(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """A view or a maximum, which integers go through as they are where both sides have one scale and zero point."""

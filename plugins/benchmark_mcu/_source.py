@@ -14,7 +14,7 @@ from benchmark_mcu._board import Built, Run
 from benchmark_mcu._c import Program
 
 _HEADER = """/* One row in, {classes} outputs out; values in the order of the model's input, {shape}.
-   Not reentrant: what lies between operators is in one static arena of {arena} bytes.
+   {state}
    On a Cortex-M4F: {flash} bytes of flash, and {ram} bytes of RAM with both buffers and the stack. */
 #ifndef MODEL_H
 #define MODEL_H
@@ -70,11 +70,14 @@ clean:
 """
 _README = """The model as C
 ==============
-model.c, model_data.c, model.h   the model: no heap, no files, no libraries but libm
-golden.h, check.c, Makefile      `make check` compares {rows} rows with what an emulated Cortex-M4F gave{how}
-preprocessing.json               how a row is made of raw values, and the names of the classes
-monitor.json                     what later rows are to be compared with
-MODEL_CARD.md                    scores, cost, origin
+{sources}: the model; no heap, no files, no libraries but libm
+golden.h, check.c, Makefile: `make check` compares {rows} rows with what an emulated Cortex-M4F gave{how}
+preprocessing.json: how a row is made of raw values, and the names of the classes
+monitor.json: what later rows are to be compared with
+MODEL_CARD.md: scores, cost, origin
+
+The code needs the flags that stand in the Makefile: values of several types share one arena (-fno-strict-aliasing), constants are
+float32 (-fsingle-precision-constant), and products that are contracted give other bits (-ffp-contract=off, where it stands).
 """
 
 
@@ -89,6 +92,9 @@ def write(program: Program, built: Built, ran: Run, x: NDArray[np.float32], outp
         classes=program.classes,
         shape=" x ".join(map(str, shape)),
         arena=program.arena_bytes,
+        state=f"Not reentrant: what lies between operators is in one static arena of {program.arena_bytes} bytes."
+        if program.arena_bytes
+        else "It has no state.",
         flash=built.flash_bytes,
         ram=built.static_bytes + ran.stack_bytes,
         inputs=prod(shape),
@@ -100,7 +106,8 @@ def write(program: Program, built: Built, ran: Run, x: NDArray[np.float32], outp
     how = ", bit for bit" if program.exact else " by more than 1e-4"
     _write(output / "check.c", _CHECK.format(differs=_EXACT if program.exact else _CLOSE, how="" if program.exact else how))
     _write(output / "Makefile", _MAKEFILE.format(core=" ".join(built.core.flags), flags=flags, objects=objects))
-    _write(output / "README.txt", _README.format(rows=len(x), how=how if program.exact else ", to 1e-4"))
+    sources = ", ".join([*program.sources, "model.h"])
+    _write(output / "README.txt", _README.format(sources=sources, rows=len(x), how=how if program.exact else ", to 1e-4"))
 
 
 def _array(name: str, values: NDArray[Any]) -> str:

@@ -57,11 +57,17 @@ def c_source(node: onnx.NodeProto, input_shape: tuple[int, ...], head: str) -> s
     modes, transform = set(told["nodes_modes"]), told.get("post_transform", b"NONE").decode()
     if not modes <= {b"BRANCH_LEQ", b"LEAF"}:
         raise NotApplicable(f"trees that decide by {', '.join(sorted(one.decode() for one in modes))} are not turned into C")
+    if any(told.get("nodes_missing_value_tracks_true", ())):
+        raise NotApplicable("trees in which missing values take the true branch are not turned into C")
     labels = told.get("classlabels_int64s") or told["classlabels_strings"]
     ids = np.array(told["class_ids"])
     single = len(labels) == 2 and len(set(ids.tolist())) == 1  # the score of one class, which that of the other follows from
     if (transform, single) not in _ENDS:
         raise NotApplicable(f"trees with the post transform {transform} are not turned into C")
+    if single and (set(ids.tolist()) != {0} or (transform == "NONE" and min(told["class_weights"]) < 0)):
+        raise NotApplicable(
+            "trees with the scores of one of two classes are turned into C as scikit-learn's are written, no others"
+        )
     place = {key: index for index, key in enumerate(zip(told["nodes_treeids"], told["nodes_nodeids"], strict=True))}
     leaves = [index for index, mode in enumerate(told["nodes_modes"]) if mode == b"LEAF"]
     row = {index: number for number, index in enumerate(leaves)}
@@ -78,7 +84,7 @@ def c_source(node: onnx.NodeProto, input_shape: tuple[int, ...], head: str) -> s
     base = np.array(told.get("base_values") or [0.0] * columns, np.float32)
     index = _unsigned(max(len(trees), len(leaves)))
     tables = [
-        _table("int16_t", "feature", feature),
+        _table("int16_t" if feature.max(initial=0) < 2**15 else "int32_t", "feature", feature),
         _table("float", "threshold", np.array(told["nodes_values"], np.float32)),
         _table(index, "below", below),
         _table(index, "above", above),

@@ -160,6 +160,103 @@ def test_a_clip_within_the_range_stays_one(tmp_path: Path) -> None:
     assert (found.min(), found.max()) == (pytest.approx(-1), pytest.approx(2))
 
 
+HEAD = "q = QuantizeLinear(input, s, z)\n d = DequantizeLinear(q, s, z)\n"
+CLOSE = "yq = QuantizeLinear(y, t, z)\n output = DequantizeLinear(yq, t, z)"
+WEIGHT = "w = DequantizeLinear <axis = {axis}> (wq, ws, wz)\n"
+ODD = {
+    # The scales of a square weight run along one axis or the other, and nothing but the attribute says which.
+    **{
+        f"gemm, transB {transposed}, axis {axis}": (
+            (8,),
+            8,
+            HEAD + WEIGHT.format(axis=axis) + f"output = Gemm <transB = {transposed}> (d, w)",
+        )
+        for transposed in (0, 1)
+        for axis in (0, 1)
+    },
+    **{f"matmul, axis {axis}": ((8,), 8, HEAD + WEIGHT.format(axis=axis) + "y = MatMul(d, w)\n" + CLOSE) for axis in (0, 1)},
+    **{
+        f"conv, axis {axis}": (
+            (8, 6, 6),
+            8,
+            HEAD
+            + WEIGHT.format(axis=axis).replace("wq", "cq")
+            + "y = Conv(d, w)\n yq = QuantizeLinear(y, t, z)\n yd = DequantizeLinear(yq, t, z)\n"
+            + "g = GlobalAveragePool(yd)\n output = Flatten(g)",
+        )
+        for axis in (0, 1)
+    },
+    # A mean over some of the axes is no global pool.
+    **{
+        f"mean over {axes}": (
+            (4, 6, 6),
+            4,
+            HEAD + f"a = Constant <value = int64[{len(axes)}] {{{', '.join(map(str, axes))}}}> ()\n y = ReduceMean(d, a)\n"
+            "yq = QuantizeLinear(y, s, z)\n yd = DequantizeLinear(yq, s, z)\n g = GlobalMaxPool(yd)\n output = Flatten(g)",
+        )
+        for axes in ([2], [-1], [3], [2, 3], [-2, -1])
+    },
+    "rounded again to another type": (
+        (4,),
+        4,
+        HEAD.replace("z)", "zero)") + "q2 = QuantizeLinear(d, s, izero)\n output = DequantizeLinear(q2, s, izero)",
+    ),
+    "a view between two types": (
+        (2, 2),
+        4,
+        HEAD.replace("z)", "zero)")
+        + "f = Flatten(d)\n q2 = QuantizeLinear(f, s, izero)\n output = DequantizeLinear(q2, s, izero)",
+    ),
+    "a bias beyond 32 bits": (
+        (8,),
+        8,
+        HEAD + WEIGHT.format(axis=0).replace("ws", "tiny") + "output = Gemm <transB = 1> (d, w, b)",
+    ),
+    "a pool with padding": (
+        (4, 6, 6),
+        144,
+        HEAD + "y = AveragePool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (d)\n yq = QuantizeLinear(y, s, z)\n"
+        "yd = DequantizeLinear(yq, s, z)\n output = Flatten(yd)",
+    ),
+    "a value with two readers": (
+        (8,),
+        8,
+        HEAD + WEIGHT.format(axis=0) + "y = Gemm <transB = 1> (d, w)\n r = Relu(y)\n rq = QuantizeLinear(r, t, z)\n"
+        "rd = DequantizeLinear(rq, t, z)\n output = Add(rd, y)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_only_looks_like_a_pair_is_left_alone(name: str) -> None:
+    shape, classes, body = ODD[name]
+    sizes = ",".join(map(str, shape))
+    head = '<ir_version: 10, opset_import: ["": 20]>'
+    model = onnx.parser.parse_model(f"{head} model (float[N,{sizes}] input) => (float[N,{classes}] output) {{\n{body}\n}}")
+    rng = np.random.default_rng(0)
+    scales = np.linspace(0.001, 0.05, 8).astype(np.float32)
+    constants = {
+        "s": np.float32(0.02),
+        "t": np.float32(0.1),
+        "z": np.uint8(128),
+        "zero": np.uint8(0),
+        "izero": np.int8(0),
+        "wq": rng.integers(-100, 100, (8, 8)).astype(np.int8),
+        "ws": scales,
+        "wz": np.zeros(8, np.int8),
+        "cq": rng.integers(-30, 30, (8, 8, 3, 3)).astype(np.int8),
+        "tiny": np.where(np.arange(8) == 3, np.float32(1e-9), scales),
+        "b": np.ones(8, np.float32),
+    }
+    used = {one for node in model.graph.node for one in node.input}
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items() if k in used)
+    model = fold_constants(model)
+    x = rng.normal(scale=0.8, size=(64, *shape)).astype(np.float32)
+    expected, found = run(model, x), run(to_integers(model), x)
+    assert np.ptp(expected) > 0.5
+    assert np.abs(expected - found).max() <= 0.1001  # a step of the coarsest scale
+
+
 def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     """Constant nodes as initializers, as every export has them."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
@@ -324,7 +421,7 @@ def test_what_does_not_fit_says_so_with_both_figures(tmp_path: Path) -> None:
         built = _board.build(deep, _board.M4, tmp_path / str(calls))
         with pytest.raises(RuntimeError, match=said):
             _board.run(built, x, tmp_path)
-    with pytest.raises(RuntimeError, match="frame size"):
+    with pytest.raises(NotApplicable, match=r"a stack frame of 80,\d\d\d bytes is more than the 65,536 that are watched"):
         _board.build(program("volatile char b[80000]; b[(int)input[0][0]] = 1;"), _board.M4, tmp_path / "frame")
 
 
@@ -353,6 +450,76 @@ def test_no_double_is_left_in_what_is_generated(tmp_path: Path) -> None:
     source = generate(quantized(network(), IMAGES, tmp_path)).sources["model.c"]
     assert "double" not in source
     assert not {"nearbyint(", "llrint(", "expf(f"} & set(source.split())
+
+
+@emulated
+def test_more_instructions_than_the_timer_counts_are_no_small_number(tmp_path: Path) -> None:
+    endless = program("for (volatile uint32_t i = 0; i < 280000000u; ++i) {} output[0][0] = 1.0f;", "#include <stdint.h>")
+    built = _board.build(endless, _board.M4, tmp_path / "built")
+    with pytest.raises(NotApplicable, match="more than the 1,342,177,279 instructions that the emulated board's timer can count"):
+        _board.run(built, np.ones((1, 4), np.float32), tmp_path)
+
+
+def small_tree(**changes: Any) -> onnx.ModelProto:
+    """One split of feature 0 at 0.5, two classes."""
+    told: dict[str, Any] = {
+        "nodes_treeids": [0, 0, 0],
+        "nodes_nodeids": [0, 1, 2],
+        "nodes_featureids": [0, 0, 0],
+        "nodes_values": [0.5, 0.0, 0.0],
+        "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"],
+        "nodes_truenodeids": [1, 0, 0],
+        "nodes_falsenodeids": [2, 0, 0],
+        "class_treeids": [0, 0],
+        "class_nodeids": [1, 2],
+        "class_ids": [0, 0],
+        "class_weights": [0.2, 0.9],
+        "classlabels_int64s": [0, 1],
+        "post_transform": "NONE",
+        **changes,
+    }
+    node = onnx.helper.make_node("TreeEnsembleClassifier", ["input"], ["label", "output"], domain="ai.onnx.ml", **told)
+    shape = ["N", changes.get("nodes_featureids", [0])[0] + 1]
+    graph = onnx.helper.make_graph(
+        [node],
+        "tree",
+        [onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, ["N", 2])],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("ai.onnx.ml", 1)], ir_version=8)
+
+
+@emulated
+@pytest.mark.parametrize("feature", [0, 40000])
+def test_a_tree_looks_at_the_feature_that_it_splits(feature: int, tmp_path: Path) -> None:
+    model = small_tree(nodes_featureids=[feature, 0, 0])
+    x = np.zeros((6, feature + 1), np.float32)
+    x[::2, feature] = 1
+    np.testing.assert_allclose(loaded(model, tmp_path / "a").predict(x), run(model, x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_ids": [1, 1]},
+        {"class_weights": [-0.2, 0.9]},
+        {"nodes_missing_value_tracks_true": [1, 0, 0]},
+        {"nodes_modes": ["BRANCH_LT", "LEAF", "LEAF"]},
+        {"post_transform": "PROBIT"},
+    ],
+)
+def test_trees_of_other_rules_are_not_applicable(changes: dict[str, Any]) -> None:
+    with pytest.raises(NotApplicable, match="turned into C"):
+        generate(small_tree(**changes))
+
+
+def test_a_model_of_two_outputs_is_not_applicable() -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]> model (float[N,4] input) => (float[N,4] output, float[N,4] other) {
+        output = Relu(input)
+        other = Neg(input)
+    }"""
+    with pytest.raises(NotApplicable, match="it has 1 inputs and 2 outputs, not one of each"):
+        generate(onnx.parser.parse_model(text))
 
 
 def test_an_operator_without_c_is_not_applicable() -> None:
