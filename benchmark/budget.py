@@ -106,8 +106,8 @@ class Limit:
 
     def kept(self, tier: DeviceTier, row: Mapping[str, Any]) -> bool:
         """Whether a row keeps this limit of a tier. A value that is not known keeps none."""
-        limit, value = self.of(tier), row[self.column]
-        return limit is None or (value is not None and value <= limit * self.scale)
+        limit = self.of(tier)
+        return limit is None or ((value := row[self.column]) is not None and value <= limit * self.scale)
 
 
 LIMITS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -25,7 +26,8 @@ def row(
     recipe: str, val_score: float | None = 0.5, artifact_bytes: int | None = 100, p90: float | None = 10.0, **more: Any
 ) -> Row:
     names = {"backend": "torch", "architecture": "cnn", "recipe": recipe, "runtime": "onnxruntime", "outcome": "ok", "seed": 0}
-    return {**names, "val_score": val_score, "artifact_bytes": artifact_bytes, "latency_p90_us": p90, **more}
+    costs = {"artifact_bytes": artifact_bytes, "latency_p90_us": p90, "rss_bytes": None, "flash_bytes": None, "ram_bytes": None}
+    return {**names, "val_score": val_score, **costs, "test_rows": 2000, **more}
 
 
 def recipe(method: Method | None) -> str:
@@ -41,6 +43,31 @@ def test_the_best_on_validation_and_of_equals_the_smaller() -> None:
     found = answer("t", rows, ANY)
     assert (recipe(found.best), recipe(found.runner_up), found.among) == ("c", "b", 4)
     assert rejected(rows) == [("a", "validation")]  # b and d are not smaller
+
+
+def test_a_sample_of_rows_is_no_rival_for_all_of_them() -> None:
+    on_device = {"runtime": "mcu", "test_rows": 200, "flash_bytes": 500, "ram_bytes": 50}
+    rows = [row("a", 0.95, 200), row("b", 0.96, 100, None, **on_device), row("c", 0.94, 150, None, **on_device)]
+    found = answer("t", rows, ANY)
+    assert (recipe(found.best), found.among) == ("a", 1)
+    assert rejected(rows) == [("b", "rows"), ("c", "rows")]
+    found = answer("t", rows, DeviceTier("", flash=1000))  # what only a device knows, only its rows can keep
+    assert (recipe(found.best), recipe(found.runner_up), found.among) == ("b", "c", 2)
+
+
+@pytest.mark.parametrize(
+    ("limit", "column"), [("memory", "rss_bytes"), ("flash", "flash_bytes"), ("ram", "ram_bytes"), ("bytes", "artifact_bytes")]
+)
+def test_each_limit_is_of_its_column(limit: str, column: str) -> None:
+    rows = (
+        [row("a", 0.5, **{column: 100}), row("b", 0.6, **{column: 101})]
+        if column != "artifact_bytes"
+        else [row("a"), row("b", 0.6, 101)]
+    )
+    tier = DeviceTier("", **{limit: 100})
+    assert recipe(answer("t", rows, tier).best) == "a"
+    ((_, why),) = rejected(rows, dataclasses.replace(tier, **{limit: 99}))[-1:]  # type: ignore[arg-type]  # as above
+    assert getattr(why, "name", why) == limit
 
 
 @pytest.mark.parametrize(
