@@ -43,7 +43,8 @@ class _Rewriter:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = onnx.ModelProto.FromString(model.SerializeToString())
         graph = self.model.graph
-        if any(one.domain in ("", "ai.onnx") and one.version < 13 for one in self.model.opset_import):
+        old = any(one.domain in ("", "ai.onnx") and one.version < 13 for one in self.model.opset_import)
+        if old and any(node.op_type == "QuantizeLinear" for node in self.model.graph.node):
             raise NotApplicable("an ONNX file of an operator set before 13 cannot be rewritten to integers: export it anew")
         inferred = onnx.shape_inference.infer_shapes(self.model).graph
         values = (*inferred.input, *inferred.value_info, *inferred.output)
