@@ -719,8 +719,11 @@ def _order_broken(passes: Sequence[CompressorSpec]) -> str:
 
 
 def _format(backend: BackendSpec, passes: list[CompressorSpec], runtime: RuntimeSpec) -> str:
-    """The first format that the back end exports, the artifact passes map and the runtime loads; empty where there is none."""
+    """The first format that the back end exports, of what the passes on checkpoints make, the artifact passes map and the runtime
+    loads; empty where there is none."""
     for first in backend.exports:
+        if any(spec.exports and first not in spec.exports for spec in passes):
+            continue
         current: str | None = first
         for spec in passes:
             if spec.stage == "artifact":

@@ -228,6 +228,7 @@ class CompressorSpec(_Spec):
     ``context.source``; none where the parameter is empty.
     ``anywhere``: a start pass that may also stand behind others on checkpoints; there it is a model pass, given their checkpoint.
     ``last``: what it saves is no checkpoint that other model passes could change, so none may follow it in a recipe.
+    ``exports``: of a pass on checkpoints the only formats that what it saves can be exported to; empty for all of its back end's.
     ``citations``: whom to cite for it, a sentence each, with a doi or an arXiv number.
     """
 
@@ -239,6 +240,7 @@ class CompressorSpec(_Spec):
     uses_task: str = ""
     anywhere: bool = False
     last: bool = False
+    exports: tuple[str, ...] = ()
     params: tuple[Param, ...] = ()
     citations: tuple[str, ...] = ()
 
@@ -256,6 +258,10 @@ class CompressorSpec(_Spec):
             raise ValueError(f"{self.name}: artifact passes, and only they, name the formats they accept and produce")
         if unknown := [name for name in (*self.accepts, self.produces) if name and name not in FORMATS]:
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
+        if unknown := [name for name in self.exports if name not in FORMATS]:
+            raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
+        if self.exports and self.stage == "artifact":
+            raise ValueError(f"{self.name}: exports are those of a checkpoint, and this one works on artifacts")
         if self.last and self.stage == "artifact":
             raise ValueError(f"{self.name}: last is about passes on checkpoints, and this one works on artifacts")
         texts = [param.name for param in self.params if isinstance(param.default, str)]

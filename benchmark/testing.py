@@ -35,7 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -463,7 +463,7 @@ def _examine(
         tasks=(task,),
         backends=(backend,),
         recipes=(Recipe(), *(recipe for one in passes for recipe in _recipes(one))),
-        runtimes=_runtimes(registry, cast(BackendSpec, host.spec)),
+        runtimes=_runtimes(registry, cast(BackendSpec, host.spec), {one.distribution for one in (host, *passes)}),
         architectures={backend: (architecture,)} if architecture else {},
         training={backend: {"updates": _UPDATES}} if "updates" in {param.name for param in _params(host)} else {},
     )
@@ -499,13 +499,15 @@ def _pass_of(registry: Registry, backend: str, name: str) -> Provider:
     return found
 
 
-def _runtimes(registry: Registry, backend: BackendSpec) -> tuple[str, ...]:
-    """Those that are installed: emulated devices last, before others what loads the back end's default format, and of these our
-    own."""
+def _runtimes(registry: Registry, backend: BackendSpec, theirs: Collection[str]) -> tuple[str, ...]:
+    """Those that are installed: emulated devices last, before others what loads the back end's default format, of the rest first
+    what comes with the plugins (``theirs``: their distributions), then our own."""
 
-    def place(one: Provider) -> tuple[bool, bool, bool, str]:
+    def place(one: Provider) -> tuple[bool, bool, bool, bool, str]:
         spec = cast(RuntimeSpec, one.spec)
-        return bool(spec.emulates), backend.exports[0] not in spec.formats, one.distribution != OWN, spec.name
+        default = backend.exports[0] in spec.formats
+        strange = not default and one.distribution not in theirs
+        return bool(spec.emulates), not default, strange, one.distribution != OWN, spec.name
 
     found = [one for one in registry.runtimes.values() if not one.missing]
     return tuple(one.spec.name for one in sorted(found, key=place))

@@ -223,6 +223,28 @@ def test_a_format_whose_exporter_is_missing_is_skipped_with_what_installs_it(reg
     assert "numpy" in exports["tflite"].ingredients["requires"]
 
 
+def test_what_a_pass_makes_is_exported_as_it_can_be(registry: Registry) -> None:
+    linear, runtime, keep = (
+        registry.backends["linear"],
+        registry.runtimes["onnxruntime"],
+        registry.compressors["linear", "keep-largest"],
+    )
+    spec = dataclasses.replace(cast(BackendSpec, linear.spec), exports=("onnx", "tflite"))
+    lite = dataclasses.replace(cast(RuntimeSpec, runtime.spec), name="lite", formats=("tflite",))
+    bound = dataclasses.replace(cast(CompressorSpec, keep.spec), exports=("tflite",))
+    changed = dataclasses.replace(
+        registry,
+        backends={**registry.backends, "linear": dataclasses.replace(linear, spec=spec)},
+        compressors={**registry.compressors, ("linear", "keep-largest"): dataclasses.replace(keep, spec=bound)},
+        runtimes={**registry.runtimes, "lite": dataclasses.replace(runtime, spec=lite)},
+    )
+    whole = plan(suite(CHAIN[:1], runtimes=("onnxruntime", "lite")), changed, PREPARED, MACHINE)
+    skipped = {(cell.runtime, cell.recipe.partition("(")[0]): cell.skipped for cell in whole.cells}
+    assert skipped["onnxruntime", "keep-largest"] == "no format that linear exports, these passes map and onnxruntime loads"
+    assert not any(skipped[name, "reference"] for name in ("onnxruntime", "lite"))
+    assert not skipped["lite", "keep-largest"]
+
+
 def test_nothing_is_timed_on_an_emulated_device(registry: Registry) -> None:
     runtime = registry.runtimes["onnxruntime"]
     spec = dataclasses.replace(cast(RuntimeSpec, runtime.spec), emulates="a microcontroller", rows=100)

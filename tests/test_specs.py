@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import BackendSpec, CompressorSpec, Param, RuntimeSpec, TaskSpec, UserError
+from benchmark import BackendSpec, CompressorSpec, Needs, Param, RuntimeSpec, TaskSpec, UserError
 from benchmark.specs import Scalar
 
 Make = Callable[..., Any]
@@ -161,7 +161,7 @@ def test_names_that_look_like_values_are_names(name: str) -> None:
     assert [make(name=name).name for make in EVERY_KIND] == [name] * len(EVERY_KIND)
 
 
-FORMATS = "onnx, tflite, pte, stablehlo, packed"
+FORMATS = "onnx, tflite, pte, torch, pt2, stablehlo, packed"
 METRICS = "accuracy, balanced_accuracy, roc_auc, log_loss, brier, recall_5_1"
 
 
@@ -213,6 +213,12 @@ METRICS = "accuracy, balanced_accuracy, roc_auc, log_loss, brier, recall_5_1"
         (artifact_pass, {"accepts": ("onnx", "h5")}, f"int8: unknown format 'h5'; known: {FORMATS}"),
         (artifact_pass, {"last": True}, "int8: last is about passes on checkpoints, and this one works on artifacts"),
         (artifact_pass, {"produces": "h5"}, f"int8: unknown format 'h5'; known: {FORMATS}"),
+        (artifact_pass, {"exports": ("onnx",)}, "int8: exports are those of a checkpoint, and this one works on artifacts"),
+        (artifact_pass, {"exports": ("h5",)}, f"int8: unknown format 'h5'; known: {FORMATS}"),
+        (runtime, {"formats": ()}, "ort: a runtime must load at least one format"),
+        (runtime, {"rows": 99}, "ort: rows must be at least 100: a score of fewer tells little"),
+        (runtime, {"tools": {"gcc": ""}}, "ort: tools must map programs to the commands that install them"),
+        (backend, {"needs": {"h5": Needs(requires={})}}, "torch: needs 'h5', a format that it does not export"),
         (runtime, {"formats": ("h5",)}, f"ort: unknown format 'h5'; known: {FORMATS}"),
     ],
 )

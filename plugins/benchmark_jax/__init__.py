@@ -206,6 +206,7 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         stage="model",
         backend="jax",
         last=True,
+        exports=("onnx",),
         params=(_FINETUNE,),
         citations=(
             "B. Jacob et al., Quantization and training of neural networks for efficient "

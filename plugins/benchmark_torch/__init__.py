@@ -200,6 +200,7 @@ def benchmark_compressors() -> list[CompressorSpec]:
             stage="model",
             backend="torch",
             last=True,
+            exports=("onnx",),
             params=(_FINETUNE,),
             citations=(
                 "B. Jacob et al., Quantization and training of neural networks for efficient "
@@ -215,6 +216,7 @@ def benchmark_compressors() -> list[CompressorSpec]:
             stage="model",
             backend="torch",
             last=True,
+            exports=("pte",),
             params=(Param("calibration_rows", 256, low=1),),
             citations=(
                 "B. Jacob et al., Quantization and training of neural networks for efficient "
