@@ -20,7 +20,7 @@ def _parse(text: str, units: dict[str, float] | dict[str, int], what: str) -> fl
     match = _QUANTITY.fullmatch(text)
     if match is None or match[2] not in units:
         raise UserError(f"{text!r} is not a {what}: write a number and one of {', '.join(units)}")
-    value = float(match[1]) * units[match[2]]
+    value = float(Decimal(match[1]) * Decimal(str(units[match[2]])))  # 100 us are 0.0001 s to the last bit
     if not 0 < value < math.inf:
         raise UserError(f"{text!r} is not a {what}: it must be above zero and finite")
     return value

@@ -114,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--task", metavar="NAME", required=True)
         command.add_argument("--bytes", metavar="SIZE", help='at most so large, as in "64 KiB"')
         command.add_argument("--latency", metavar="TIME", help='p90 at most so long, as in "1 ms"')
+        command.add_argument("--flash", metavar="SIZE", help="of a microcontroller, at most so large")
+        command.add_argument("--ram", metavar="SIZE", help="of a microcontroller, at most so large")
         command.add_argument(
             "--device", metavar="NAME", help="what a device of the suite allows, or one of: " + ", ".join(DEVICES)
         )
@@ -324,6 +326,8 @@ def _answer(options: argparse.Namespace) -> tuple[Answer, dict[str, float]]:
     asked = {
         "bytes": _quantity("--bytes", parse_bytes, options.bytes),
         "latency_p90": _quantity("--latency", parse_seconds, options.latency),
+        "flash": _quantity("--flash", parse_bytes, options.flash),
+        "ram": _quantity("--ram", parse_bytes, options.ram),
     }
     try:
         with contextlib.closing(open_run(options.results)) as store:

@@ -109,3 +109,8 @@ def test_bytes_are_read_as_they_were_written(size: int) -> None:
 @given(st.floats(min_value=0, exclude_min=True, max_value=sys.float_info.max))
 def test_seconds_are_read_as_they_were_written_to_the_last_bit(seconds: float) -> None:
     assert parse_seconds(format_seconds(seconds)) == seconds
+
+
+@pytest.mark.parametrize("text", ["100 us", "1.1 ms", "0.3 s", "70 us"])
+def test_what_a_suite_says_is_said_again_as_it_is(text: str) -> None:
+    assert format_seconds(parse_seconds(text)) in (text, "300 ms", "1100 us")

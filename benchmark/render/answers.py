@@ -166,7 +166,7 @@ def reason(rejected: Rejected, one: Answer) -> str:
 def _too_much(limit: Limit, method: Method, tier: DeviceTier) -> str:
     value, allowed = method.largest(limit.column), (limit.of(tier) or 0) * limit.scale
     if value is None:
-        return f"no {limit.column} is known"
+        return f"its {limit.words.strip() or limit.name} is not known on runtime {method.rows[0]['runtime']}"
     if limit.column.endswith("_us"):
         return f"{limit.words}{number(value, '.1f')} µs, more than {allowed:g}"
     return f"{limit.words}{number(value, ',.0f')} bytes, more than {allowed:,.0f}"

@@ -174,12 +174,17 @@ def _on_device(task: str, entries: Sequence[Entry], runtimes: bool, digits: int,
         return (*_names(entry, runtimes, style), style.name(" ".join(entry.tiers)) or style.text(DASH), *map(style.text, shown))
 
     headers = [*names, "score ↑", *(f"{answers.ON_DEVICE[name]} ↓" for name in counts), *(["agree % ↑"] if agreeing else [])]
-    text = "In the order of the table above. RAM: with the buffers of one input and one output. "
+    text = "In the order of the table above. "
+    if any(entry.has("ram_bytes") for entry in entries):
+        text += "RAM: with the buffers of one input and one output. "
     if any(entry.has("instructions_m4") for entry in entries):
         text += "Instructions: of plain C without a vendor's kernels, for one input; compare them at equal precision only, and "
         text += "never call them a latency. agree: rows with the label that ONNX Runtime gives to the same file. "
     if any(entry.has("arena_bytes") for entry in entries):
-        text += "Arena: the least that TensorFlow Lite Micro runs the file in, on a machine of 64 bits. "
+        text += (
+            "Arena: the least that TensorFlow Lite Micro runs the file in, on a machine of 64 bits, whose structures are most of "
+        )
+        text += "it for a small network; the score is that of the runtime itself. "
     grid = Grid(
         headers=tuple(map(style.text, headers)),
         lines=tuple(map(line, entries)),

@@ -17,14 +17,9 @@ from benchmark_mcu._c import Program
 
 FLASH = RAM = 4 * 1024**2  # of the boards that are emulated; board/board.ld says so to the linker
 _FRAME = 64 * 1024  # the largest stack frame: a larger one could jump over what watches the stack
-_OPTIMISED = (
-    "-O2",
-    "-std=gnu11",
-    "-ffunction-sections",
-    "-fdata-sections",
-    "-fno-strict-aliasing",
-    "-fsingle-precision-constant",
-)
+_OPTIMISED = ("-O2", "-std=gnu11", "-ffunction-sections", "-fdata-sections", "-fno-strict-aliasing")
+# Frames are watched up to that size; and no float64 may be left, for which a Cortex-M4F has no instructions.
+_REFUSED = (f"-Werror=frame-larger-than={_FRAME}", "-Werror=double-promotion", "-Werror=unsuffixed-float-constants")
 _SHIFT = 7  # an instruction takes 2 ** 7 ns of the emulator's time, and a tick of the board's timer 40 ns
 _TICK_NS = 40
 _OVERFLOW = 2**32 - 1
@@ -90,7 +85,7 @@ def build(program: Program, core: Core, folder: Path) -> Built:
     objects = []
     for name, text in program.sources.items():
         (folder / name).write_text(text, encoding="utf-8")
-        objects.append(_object(folder / name, core, folder, *flags(program), f"-Werror=frame-larger-than={_FRAME}"))
+        objects.append(_object(folder / name, core, folder, *flags(program), *_REFUSED))
     script = board / "board.ld"
     (flash, static), (own_flash, own_static) = (
         _link([*harness, *parts], core, script, folder / f"{name}.elf") for name, parts in (("model", objects), ("stub", [stub]))

@@ -47,6 +47,7 @@ _INTEGERS = (
 _MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Concat")
 _DECLARED = re.compile(r"    (\w+) (tmp\w+)((?:\[\d+\])+);")
 _CALLED = re.compile(r"    node\d+_(\w+)\((.*)\);")
+_LOADER = re.compile(r"_Bool model_load\(.*?\n\}\n\n", re.DOTALL)  # of weights in a file, of which there is none
 _ENTRY = re.compile(r"(void model\([^{]*\) \{\n)(.*?)(\n\}\n)", re.DOTALL)
 
 
@@ -81,7 +82,7 @@ def generate(model: onnx.ModelProto) -> Program:
             source, data = Compiler(options).compile_with_data_file(shaped)
     except (CodegenError, ShapeInferenceError, UnsupportedOpError) as error:
         raise NotApplicable(f"no C can be made of it: {str(error).partition(' (while lowering')[0]}") from error
-    source, arena = _with_arena(_in_single_precision(source))
+    source, arena = _with_arena(_in_single_precision(_LOADER.sub("", source)))
     classes = shaped.graph.output[-1].type.tensor_type.shape.dim[1].dim_value
     exact = {node.op_type for node in shaped.graph.node} <= {*_INTEGERS, *_MOVES}
     return Program({"model.c": source, "model_data.c": data}, input_shape, classes, arena, exact)
@@ -123,6 +124,7 @@ def _in_single_precision(source: str) -> str:
     would cost more than its products. Halves are rounded to even, as ONNX says; the generator's average pool does otherwise."""
     source = re.sub(r"\bdouble\b", "float", source)
     source = re.sub(r"\broundf?\(", "nearbyintf(", source)
+    source = re.sub(r"(?<![\w.])(\d+\.\d+)(?![\w.])", r"\1f", source)
     return re.sub(r"\b(nearbyint|rint|llrint|lrint|exp|fmax|fmin|fabs|floor|ceil|sqrt|pow|tanh)\(", r"\1f(", source)
 
 

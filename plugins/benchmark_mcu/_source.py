@@ -19,12 +19,19 @@ _HEADER = """/* One row in, {classes} outputs out; values in the order of the mo
 #ifndef MODEL_H
 #define MODEL_H
 
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 #define MODEL_INPUTS {inputs}
 #define MODEL_OUTPUTS {classes}
 #define MODEL_ARENA_BYTES {arena}
 
 void model(const float input{dims}, float output[1][{classes}]);
 
+#ifdef __cplusplus
+}}
+#endif
 #endif
 """
 _CHECK = """/* Runs the model on the golden rows; ends with 1 where an output is not what the emulated Cortex-M4F gave. */
@@ -49,22 +56,18 @@ int main(void) {{
 """
 _EXACT = "memcmp(&output[0][k], &golden_output[row][k], sizeof(float)) != 0"
 _CLOSE = "!(fabsf(output[0][k] - golden_output[row][k]) <= 1e-4f + 1e-4f * fabsf(golden_output[row][k]))"
-_MAKEFILE = """# `make check` builds the model for this machine and compares it with the golden outputs. For a board:
-# make CC=arm-none-eabi-gcc CFLAGS="{core} {flags}" {objects}
+_MAKEFILE = """# `make check` builds the model for this machine and compares it with the golden outputs.
 CC = gcc
 CFLAGS = {flags}
 
 check: golden_check
 \t./golden_check
 
-golden_check: check.o {objects}
-\t$(CC) $(CFLAGS) -o $@ $^ -lm
-
-%.o: %.c
-\t$(CC) $(CFLAGS) -c -o $@ $<
+golden_check: check.c {sources} model.h golden.h
+\t$(CC) $(CFLAGS) -o $@ check.c {sources} -lm
 
 clean:
-\trm -f *.o golden_check
+\trm -f golden_check
 
 .PHONY: check clean
 """
@@ -72,12 +75,16 @@ _README = """The model as C
 ==============
 {sources}: the model; no heap, no files, no libraries but libm
 golden.h, check.c, Makefile: `make check` compares {rows} rows with what an emulated Cortex-M4F gave{how}
-preprocessing.json: how a row is made of raw values, and the names of the classes
+preprocessing.json: how a row is made of raw values; `classes`, in the order of the outputs, which are what `outputs` says
 monitor.json: what later rows are to be compared with
 MODEL_CARD.md: scores, cost, origin
 
-The code needs the flags that stand in the Makefile: values of several types share one arena (-fno-strict-aliasing), constants are
-float32 (-fsingle-precision-constant), and products that are contracted give other bits (-ffp-contract=off, where it stands).
+For a board, here a Cortex-M4F; one such model in a program, as names are not prefixed:
+
+    arm-none-eabi-gcc {core} {flags} -c {compiled}
+
+Of these flags -fno-strict-aliasing is needed, since values of several types share one arena, and -ffp-contract=off, where it
+stands, for the same bits.
 """
 
 
@@ -85,7 +92,7 @@ def write(program: Program, built: Built, ran: Run, x: NDArray[np.float32], outp
     """Writes the folder. ``built``, ``ran``: the program on a Cortex-M4F, and what it gave for rows ``x``, float32 (N, ...)."""
     for name, text in program.sources.items():
         _write(output / name, text)
-    objects = " ".join(f"{Path(name).stem}.o" for name in program.sources)
+    compiled = " ".join(program.sources)
     flags = " ".join(_board.flags(program))
     shape = (1, *program.input_shape)
     header = _HEADER.format(
@@ -105,9 +112,16 @@ def write(program: Program, built: Built, ran: Run, x: NDArray[np.float32], outp
     _write(output / "golden.h", "\n".join([f"#define GOLDEN_ROWS {len(x)}", *golden, ""]))
     how = ", bit for bit" if program.exact else " by more than 1e-4"
     _write(output / "check.c", _CHECK.format(differs=_EXACT if program.exact else _CLOSE, how="" if program.exact else how))
-    _write(output / "Makefile", _MAKEFILE.format(core=" ".join(built.core.flags), flags=flags, objects=objects))
-    sources = ", ".join([*program.sources, "model.h"])
-    _write(output / "README.txt", _README.format(sources=sources, rows=len(x), how=how if program.exact else ", to 1e-4"))
+    _write(output / "Makefile", _MAKEFILE.format(flags=flags, sources=compiled))
+    readme = _README.format(
+        sources=", ".join([*program.sources, "model.h"]),
+        rows=len(x),
+        how=how if program.exact else ", to 1e-4",
+        core=" ".join(built.core.flags),
+        flags=flags,
+        compiled=compiled,
+    )
+    _write(output / "README.txt", readme)
 
 
 def _array(name: str, values: NDArray[Any]) -> str:

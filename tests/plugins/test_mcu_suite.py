@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -109,11 +110,22 @@ def test_the_c_of_what_ships_gives_what_the_board_gave(results: Path, tmp_path: 
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"model.c", "model.h", "golden.h", "Makefile", "README.txt", "preprocessing.json", "MODEL_CARD.md"} <= names
     assert not {"infer.py", "golden.npz", "model.onnx"} & names
+    assert "The ONNX file that all this is of, as c;" in (tmp_path / "model" / "MODEL_CARD.md").read_text(encoding="utf-8")
     check = subprocess.run(["make", "-s", "check"], cwd=tmp_path / "model", capture_output=True, text=True, check=False)
     assert (check.returncode, check.stderr) == (0, "")
     assert check.stdout == "0 of 56 outputs differ\n"
-    cross = "make CC=arm-none-eabi-gcc CFLAGS='-mcpu=cortex-m4 -mthumb -O2' clean model.o"
-    assert subprocess.run(cross, shell=True, cwd=tmp_path / "model", capture_output=True, check=False).returncode == 0
+    readme = (tmp_path / "model" / "README.txt").read_text(encoding="utf-8")
+    (cross,) = (line.strip() for line in readme.splitlines() if "arm-none-eabi-gcc" in line)
+    assert subprocess.run(shlex.split(cross), cwd=tmp_path / "model", capture_output=True, check=False).returncode == 0
+    assert (tmp_path / "model" / "model.o").read_bytes()[18:20] == b"\x28\0"  # EM_ARM
+    plus = 'extern int use(); \n#include "model.h"\nint main() { static float x[1][6][128], y[1][7]; model(x, y); return 0; }\n'
+    (tmp_path / "model" / "main.cpp").write_text(plus, encoding="utf-8")
+    sources = ["model.c", "model_data.c"]
+    subprocess.run(["gcc", "-c", *sources], cwd=tmp_path / "model", check=True)
+    linked = subprocess.run(
+        ["g++", "main.cpp", "model.o", "model_data.o", "-lm"], cwd=tmp_path / "model", capture_output=True, text=True
+    )
+    assert linked.returncode == 0, linked.stderr
     unknown = export("--format", "cc", tmp_path / "other")
     assert unknown.returncode == 2
     assert unknown.stderr == "error: --format: no installed runtime writes 'cc'; did you mean 'c'?\n"
