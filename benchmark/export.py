@@ -109,7 +109,7 @@ def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, flo
         _write(part / "monitor.json", monitor(data.load_split(prepared / data.FIT, "train"), outputs, cell, facts["classes"]))
         card = model_card(answer, row, store.meta("suite"), facts, baselines)
         if form != _ONNX:
-            card += f"\n## The files here\n\n- The ONNX file that all this is of, as {form}; README.txt says how its outputs compare.\n"
+            card += f"\n## The files here\n\n- The ONNX file that all this is of, as {form}; README.txt says what they give.\n"
         (part / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         if output.exists():
             output.rmdir()
