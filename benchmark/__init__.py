@@ -20,6 +20,7 @@ from benchmark.protocols import (
 from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Needs, Param, Published, RuntimeSpec, TaskSpec
 
 if TYPE_CHECKING:
+    from benchmark.calibration import calibration_rows
     from benchmark.data import read_verified
     from benchmark.hookspecs import hookimpl
     from benchmark.official import fetch
@@ -46,12 +47,18 @@ __all__ = [
     "TaskInfo",
     "TaskSpec",
     "UserError",
+    "calibration_rows",
     "fetch",
     "hookimpl",
     "read_verified",
 ]
 
-_LAZY = {"fetch": "benchmark.official", "hookimpl": "benchmark.hookspecs", "read_verified": "benchmark.data"}
+_LAZY = {
+    "calibration_rows": "benchmark.calibration",
+    "fetch": "benchmark.official",
+    "hookimpl": "benchmark.hookspecs",
+    "read_verified": "benchmark.data",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from benchmark.errors import UserError, of_the_disk
 from benchmark.folders import Layout
 from benchmark.jobs import Jobs
 from benchmark.measure import quality
+from benchmark.measure.outputs import sample
 from benchmark.measure.size import artifact_files
 from benchmark.plan import PLACE, Cell, stored_cells
 from benchmark.recommend import Answer
@@ -93,7 +94,7 @@ def export(answer: Answer, root: Path, output: Path, baselines: Mapping[str, flo
         }
         _write(part / "preprocessing.json", constants)
         validation, outputs = data.load_split(prepared / data.FIT, "validation"), store.array(cell.evaluate, "validation")
-        rows = _evaluated(cell, store, len(validation))
+        rows = sample(len(validation), store.results([cell.evaluate])[cell.evaluate].ingredients.get("rows"))
         golden = np.asarray(validation.x[rows[:_GOLDEN]])
         if form == _ONNX:
             for path in files:
@@ -131,14 +132,6 @@ def writer(registry: Registry, form: str) -> Provider:
     if found[0].missing:
         raise UserError(f"--format {form}: {found[0].path} {found[0].hint}")
     return found[0]
-
-
-def _evaluated(cell: Cell, store: Store, rows: int) -> NDArray[np.int64]:
-    """The places of the validation rows whose outputs are stored."""
-    try:
-        return store.array(cell.evaluate, "validation_rows")
-    except KeyError:
-        return np.arange(rows)
 
 
 def _written(provider: Provider, layout: Layout, digest: str, form: str, x: Any, output: Path, registry: Registry) -> None:

@@ -15,6 +15,7 @@ from benchmark import ranking, statistics
 from benchmark.budget import DeviceTier
 from benchmark.data import GROUP
 from benchmark.measure import quality
+from benchmark.measure.outputs import sample
 from benchmark.plan import Cell, ended_well, judge, stored_cells
 from benchmark.ranking import Verdict
 from benchmark.recommend import fits
@@ -319,12 +320,10 @@ def scored(cell: Cell, store: Store) -> Scored:
     return Scored(cell.fold, cell.seed, store.array(cell.evaluate, "test"), y, units, cast(Output, cell.output))
 
 
-def tested(cell: Cell, store: Store) -> NDArray[np.int64] | slice:
+def tested(cell: Cell, store: Store) -> NDArray[np.int64]:
     """The test rows that a cell was scored on: all, but for a runtime that is too slow for that."""
-    try:
-        return store.array(cell.evaluate, "test_rows")
-    except KeyError:
-        return slice(None)
+    rows = store.results([cell.evaluate])[cell.evaluate].ingredients.get("rows")  # not there in a store of an earlier version
+    return sample(len(store.array(cell.prepare, "test_y")), rows)
 
 
 def _latencies(cell: Cell, results: Mapping[str, StepResult], store: Store) -> Row:
@@ -575,13 +574,12 @@ def _table(
     )
 
 
-def _places_tested(members: Sequence[_Member], folds: Sequence[str], store: Store) -> dict[str, NDArray[np.int64] | slice]:
+def _places_tested(members: Sequence[_Member], folds: Sequence[str], store: Store) -> dict[str, NDArray[np.int64]]:
     """By prepare step the test rows that a table is of: all, unless each method of it was scored on some of them."""
-    found: dict[str, NDArray[np.int64] | slice] = {}
+    found = {}
     for id_ in folds:
-        scored_there = [one for one in members if one.cell.prepare == id_ and one.row["test_rows"] is not None]
-        most = max(scored_there, key=lambda one: one.row["test_rows"], default=None)
-        found[id_] = tested(most.cell, store) if most else slice(None)
+        rows = [one.row["test_rows"] for one in members if one.cell.prepare == id_ and one.row["test_rows"] is not None]
+        found[id_] = sample(len(store.array(id_, "test_y")), max(rows, default=None))
     return found
 
 
@@ -691,7 +689,7 @@ def _in_int8(row: Row) -> bool:
     return bool(2 * sum(stored.get(name, 0) for name in ("int8", "uint8")) > sum(stored.values()))
 
 
-def _baselines(places: Mapping[str, NDArray[np.int64] | slice], metric: str, store: Store) -> dict[str, float]:
+def _baselines(places: Mapping[str, NDArray[np.int64]], metric: str, store: Store) -> dict[str, float]:
     """Mean test scores over prepared folds of the predictors to beat, without those that do not exist or are undefined.
     ``places``: by fold the rows that the table is of."""
     means = {}

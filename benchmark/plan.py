@@ -145,7 +145,8 @@ def build_digest() -> str:
     """Digest of the host's code that a training or pass runs on: its environment and seeds, what it is given, and the score that
     may stop it."""
     host = Path(__file__).parent
-    return files_digest(host, [host / name for name in ("worker.py", "protocols.py", "limits/child.py", "measure/quality.py")])
+    names = ("worker.py", "protocols.py", "calibration.py", "limits/child.py", "measure/quality.py")
+    return files_digest(host, [host / name for name in names])
 
 
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:

@@ -640,9 +640,7 @@ class _Runner:
         scores: dict[str, Any] = {}
         for split in ("validation", "test"):
             y = self.store.array(prepare.id, f"{split}_y")
-            if step.settings["rows"] is not None:
-                arrays[f"{split}_rows"] = outputs.sample(len(y), step.settings["rows"])
-                y = y[arrays[f"{split}_rows"]]
+            y = y[outputs.sample(len(y), step.settings["rows"])]
             if reason := quality.check(arrays[split], len(y), len(prepare.facts["classes"])):
                 return "invalid", f"{split} outputs: {reason}", facts, arrays
             result = quality.evaluate(arrays[split], y, step.settings["metrics"], step.settings["output_kind"])

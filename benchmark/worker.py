@@ -243,7 +243,7 @@ def _evaluate(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[st
     collected = {}
     for split in ("validation", "test"):
         x = np.load(inputs / f"{split}_x.npy", mmap_mode="r")
-        x = np.ascontiguousarray(x if settings["rows"] is None else x[outputs.sample(len(x), settings["rows"])])
+        x = x[outputs.sample(len(x), settings["rows"])]
         collected[split] = outputs.collect_emulated(predictor, x) if settings["emulates"] else outputs.collect(predictor, x)
     arrays: dict[str, Any] = {split: one.outputs for split, one in collected.items()}
     np.savez(folder / "arrays.npz", **arrays)

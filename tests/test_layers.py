@@ -18,7 +18,20 @@ from benchmark.suite import OwnTask
 
 HOST = Path(benchmark.__file__).parent
 ORDER = (
-    *("errors", "budget", "specs", "protocols", "hookspecs", "plugin_files", "official", "data", "limits", "measure", "worker"),
+    *(
+        "errors",
+        "budget",
+        "specs",
+        "protocols",
+        "calibration",
+        "hookspecs",
+        "plugin_files",
+        "official",
+        "data",
+        "limits",
+        "measure",
+        "worker",
+    ),
     *("store", "registry", "suite", "own", "plan", "folders", "bundle", "step_report", "jobs"),
     *("runner", "explain", "forecast"),
     *("statistics", "ranking", "recommend", "leaderboard", "compare", "overall", "render", "export", "verify"),

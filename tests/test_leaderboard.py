@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmark import leaderboard, statistics
 from benchmark.leaderboard import COLUMNS, Row, Table
 from benchmark.measure import quality
+from benchmark.measure.outputs import sample
 from benchmark.plan import Cell
 from benchmark.render.tabular import to_csv, to_json
 from benchmark.specs import Output
@@ -1074,15 +1075,15 @@ def test_seeds_without_a_control_leave_the_method_without_a_difference(grid: Gri
 # A device that only some rows are run on
 
 
-def sampled(grid: Grid, rows: Sequence[int], recipe: str, predicted: Sequence[int], told: Mapping[str, Any]) -> Cell:
-    """A cell of the runtime ``mcu``, scored on these rows alone."""
-    places, all_y = np.array(rows), np.array(Y)
+def sampled(grid: Grid, rows: int, recipe: str, predicted: Sequence[int], told: Mapping[str, Any]) -> Cell:
+    """A cell of the runtime ``mcu``, scored on so many rows alone."""
+    places, all_y = sample(len(Y), rows), np.array(Y)
     grid.prepare(y=all_y[places].tolist(), units=np.array(UNITS)[places].tolist())  # what the helper scores by
     cell = grid.cell(recipe, np.array(predicted)[places].tolist(), runtime="mcu")
     result = grid.store.results([cell.evaluate])[cell.evaluate]
     arrays = {name: grid.store.array(cell.evaluate, name) for name in ("test", "validation")}
-    facts = {**result.facts, "device": dict(told)}
-    grid.store.record(dataclasses.replace(result, facts=facts), {**arrays, "test_rows": places})
+    facts, ingredients = {**result.facts, "device": dict(told)}, {**result.ingredients, "rows": rows}
+    grid.store.record(dataclasses.replace(result, facts=facts, ingredients=ingredients), arrays)
     grid.prepare()
     grid.cells[-1] = dataclasses.replace(cell, latency=(), memory="", floor_memory="", anchors=cell.anchors[:2])
     return grid.cells[-1]
@@ -1092,8 +1093,7 @@ DEVICE = {"flash_bytes": 5000, "ram_bytes": 600, "instructions_m4": 70, "instruc
 
 
 def test_rows_of_a_device_are_scored_on_the_rows_that_it_ran(grid: Grid) -> None:
-    rows = [0, 3, 5, 6]
-    sampled(grid, rows, "reference", off(3), {**DEVICE, "flags": "-O2"})
+    sampled(grid, 4, "reference", off(2), {**DEVICE, "flags": "-O2"})
     row = grid.row(tiers=[{"name": "fits", "flash": 5000, "ram": 600}, {"name": "small", "flash": 4999, "ram": 600}])
     assert (row["outcome"], row["score"], row["test_rows"]) == ("ok", 0.75, 4)
     assert {name: row[name] for name in DEVICE} == DEVICE
@@ -1101,14 +1101,14 @@ def test_rows_of_a_device_are_scored_on_the_rows_that_it_ran(grid: Grid) -> None
     assert row["tiers"] == ["fits"]
     assert row["latency_p50_us"] is row["rss_bytes"] is None
     table = grid.table()
-    assert (table.evaluations, table.units) == (4, len(set(np.array(UNITS)[rows].tolist())))
+    assert (table.evaluations, table.units) == (4, len(set(np.array(UNITS)[[0, 2, 5, 7]].tolist())))
     assert table.entries[0].rank == 1
 
 
 def test_rows_of_a_sample_have_no_rank_beside_those_of_all(grid: Grid) -> None:
     grid.cell("reference", off(1))
     grid.cell("other", off(1, 2))
-    sampled(grid, [0, 3, 5, 6], "reference", Y, DEVICE)
+    sampled(grid, 4, "reference", Y, DEVICE)
     table = grid.table()
     by_runtime = {(entry.rows[0]["runtime"], entry.rows[0]["recipe"]): entry for entry in table.entries}
     assert by_runtime["mcu", "reference"].rank is None

@@ -52,9 +52,10 @@ def collect_emulated(predictor: Predictor, x: Floats) -> Collected:
     return Collected(first, np.array_equal(first[:AGAIN], again, equal_nan=True), 0, 0)
 
 
-def sample(n: int, rows: int) -> NDArray[np.int64]:
-    """The places of ``rows`` of ``n`` rows, evenly spaced so that every unit has its share; all of them where there are fewer."""
-    return np.arange(min(n, rows)) * n // min(n, rows)
+def sample(n: int, rows: int | None) -> NDArray[np.int64]:
+    """The places of ``rows`` of ``n`` rows, evenly spaced so that every unit has its share; of all for None, and for more."""
+    rows = n if rows is None else min(n, rows)
+    return np.arange(rows) * n // rows
 
 
 def _in_batches(predictor: Predictor, x: Floats, size: int) -> Floats:

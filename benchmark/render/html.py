@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-import numpy as np
 import plotly  # type: ignore[import-untyped]  # it ships no types
 from markupsafe import Markup
 
@@ -345,7 +344,7 @@ def _flips(cell: Cell, row: Row, store: Store) -> dict[str, Any] | None:
     classes = store.results([cell.prepare])[cell.prepare].facts["classes"]
     own, reference = (quality.labels(store.array(id_, "test")) for id_ in (cell.evaluate, cell.reference_evaluate))
     y, other = store.array(cell.prepare, "test_y"), [int(i) for i in (own != reference).nonzero()[0]]
-    place = np.arange(len(y))[tested(cell, store)]
+    place = tested(cell, store)
     shown = [(int(place[i]), classes[y[place[i]]], classes[reference[i]], classes[own[i]]) for i in other[:_FLIPS]]
     return {"count": len(other), "rows": len(place), "shown": shown} if other else None
 

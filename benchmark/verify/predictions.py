@@ -45,14 +45,8 @@ def _score(id_: str, cell: Cell, subject: Subject, folds: Folds, findings: Findi
     facts, right = subject.results[id_].facts, {}
     spec = cast(TaskSpec, subject.registry.tasks[cell.task].spec)
     predictions = {split: subject.store.array(id_, split) for split in SPLITS}
-    places = dict[str, Any]()
     for split, given in predictions.items():
-        y, rows = _labels(id_, split, fold, subject)
-        if rows is not None:
-            stored = subject.store.array(id_, f"{split}_rows")
-            if not np.array_equal(stored, rows):
-                findings.differ(f"{cell.label}: {split} rows in store.sqlite: not those that its runtime is evaluated on")
-            places[f"{split}_rows"] = rows
+        y = _labels(id_, split, fold, subject)
         if reason := quality.check(given, len(y), len(fold.prepared.classes)):
             findings.differ(f"{cell.label}: {split} predictions in store.sqlite: {reason}")
             continue
@@ -65,17 +59,15 @@ def _score(id_: str, cell: Cell, subject: Subject, folds: Folds, findings: Findi
             column = {("test", spec.metrics[0]): "score", ("validation", spec.metrics[0]): "val_score"}.get((split, name))
             findings.changed(cell.label, f"{column or split} ({name}) in store.sqlite", stands, here)
     if wrong:
-        subject.put_right(id_, {"scores": {**facts["scores"], **right}}, {**predictions, **places})
+        subject.put_right(id_, {"scores": {**facts["scores"], **right}}, predictions)
     return True
 
 
-def _labels(id_: str, split: str, fold: Fold, subject: Subject) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
-    """The labels of the rows that an evaluation ran, and their places in the split; None where these are all."""
-    y, rows = fold.arrays[f"{split}_y"], subject.results[id_].ingredients.get("rows")
-    if rows is None:
-        return y, None
-    places = outputs.sample(len(y), rows)
-    return y[places], places
+def _labels(id_: str, split: str, fold: Fold, subject: Subject) -> NDArray[Any]:
+    """The labels of the rows that an evaluation ran."""
+    y = fold.arrays[f"{split}_y"]
+    labels: NDArray[Any] = y[outputs.sample(len(y), subject.results[id_].ingredients.get("rows"))]
+    return labels
 
 
 def _scores(given: NDArray[np.float32], y: NDArray[Any], cell: Cell, subject: Subject) -> dict[str, dict[str, Any]]:
@@ -158,7 +150,7 @@ def _compare_outputs(
         apart = ~(np.abs(theirs - ours) <= _ROUNDING * span).all(axis=1)
         labels = int((quality.labels(theirs) != quality.labels(ours)).sum())
         if not apart.any() and not labels:
-            y, _ = _labels(id_, split, folds[cell.task, cell.fold], subject)
+            y = _labels(id_, split, folds[cell.task, cell.fold], subject)
             stated, found = (_scores(one, y, cell, subject)["values"] for one in (theirs, ours))
             for name in stated.keys() & found.keys():
                 if not math.isclose(stated[name], found[name], rel_tol=_ROUNDING, abs_tol=_ROUNDING):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import warnings
 from collections import Counter
@@ -16,7 +15,7 @@ from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager  # 
 from ai_edge_quantizer.algorithm_manager import AlgorithmName  # type: ignore[import-untyped]  # as above
 from ai_edge_quantizer.utils import qsv_utils  # type: ignore[import-untyped]  # as above
 
-from benchmark import Context, NotApplicable
+from benchmark import Context, NotApplicable, calibration_rows
 from benchmark_litert._runtime import FILE, opened
 
 _ANY = ".*"
@@ -44,17 +43,13 @@ class Int8Litert:
         matched = _weights(model)[schema.TensorType.FLOAT32]
         if not matched:
             raise NotApplicable("the model has no convolution or matrix product with a float weight")
-        # Drawn as int8-static draws them, so that both calibrate on the same ones: the first are of few patients or recordings.
-        rows = min(int(context.params["calibration_rows"]), len(context.train))
-        chosen = np.random.default_rng(context.seed).choice(len(context.train), rows, replace=False)
-        x = np.ascontiguousarray(context.train.x[np.sort(chosen)])
+        x, drawn = calibration_rows(context)
         small = _quantized(model, x, context.threads)
         (context.output / FILE).write_bytes(small)
         context.report(
             matched=matched,
             changed=_weights(small)[schema.TensorType.INT8],
-            calibration_rows=rows,
-            calibration_sha256=hashlib.sha256(x.tobytes()).hexdigest(),
+            **drawn,
         )
 
 

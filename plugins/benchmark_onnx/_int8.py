@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]  # it shi
 )
 from onnxruntime.quantization.calibrate import HistogramCollector  # type: ignore[import-untyped]  # it ships no types
 
-from benchmark import Context, NotApplicable
+from benchmark import Context, NotApplicable, calibration_rows
 from benchmark_onnx._graph import fold, strip
 
 _Values: TypeAlias = dict[str, NDArray[np.float32]]
@@ -64,16 +63,13 @@ class Int8Static:
         matched = _count(model.graph, TensorProto.FLOAT, _WEIGHTED)
         if not matched:
             raise NotApplicable(f"the model has no {', '.join(_WEIGHTED[:-1])} or {_WEIGHTED[-1]} with a float weight")
-        rows = min(int(context.params["calibration_rows"]), len(context.train))
-        chosen = np.random.default_rng(context.seed).choice(len(context.train), rows, replace=False)
-        x = np.ascontiguousarray(context.train.x[np.sort(chosen)])
+        x, drawn = calibration_rows(context)
         model = _quantize(model, _RANGES[str(context.params["calibration"])](_activations(model, x, context.threads)))
         onnx.save(model, context.output / "model.onnx")
         context.report(
             matched=matched,
             changed=_count(model.graph, TensorProto.INT8, _WEIGHTED),
-            calibration_rows=rows,
-            calibration_sha256=hashlib.sha256(x.tobytes()).hexdigest(),
+            **drawn,
         )
 
 

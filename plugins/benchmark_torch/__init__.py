@@ -44,6 +44,10 @@ _ARCHITECTURES: dict[Literal["image", "sequence", "tabular"], tuple[str, ...]] =
 _STUDENTS = tuple(dict.fromkeys(name for names in _ARCHITECTURES.values() for name in names))
 _WIDTH = Param("width", 0.5, low=0.05, high=1.0)
 _FINETUNE = Param("finetune", 0.5, low=0.0)
+_INTEGER_INFERENCE = (
+    "B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, 2018, "
+    "arXiv:1712.05877"
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -202,10 +206,7 @@ def benchmark_compressors() -> list[CompressorSpec]:
             last=True,
             exports=("onnx",),
             params=(_FINETUNE,),
-            citations=(
-                "B. Jacob et al., Quantization and training of neural networks for efficient "
-                "integer-arithmetic-only inference, 2018, arXiv:1712.05877",
-            ),
+            citations=(_INTEGER_INFERENCE,),
             requires=_REQUIRES,
             extra="torch",
         ),
@@ -218,10 +219,7 @@ def benchmark_compressors() -> list[CompressorSpec]:
             last=True,
             exports=("pte",),
             params=(Param("calibration_rows", 256, low=1),),
-            citations=(
-                "B. Jacob et al., Quantization and training of neural networks for efficient "
-                "integer-arithmetic-only inference, 2018, arXiv:1712.05877",
-            ),
+            citations=(_INTEGER_INFERENCE,),
             requires={**_REQUIRES, "executorch": "executorch"},
             extra="executorch",
         ),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
-import numpy as np
 from torch import nn
 
-from benchmark import Context, NotApplicable
+from benchmark import Context, NotApplicable, calibration_rows
 from benchmark_torch._export import PTE
 from benchmark_torch._pte import to_pte_int8
 from benchmark_torch._train import load
@@ -25,11 +22,7 @@ class Int8Xnnpack:
         matched = sum(isinstance(one, nn.Conv1d | nn.Conv2d | nn.Linear) for one in model.modules())
         if not matched:
             raise NotApplicable("the network has no convolution and no linear layer")
-        # Drawn as int8-static draws them, so that both calibrate on the same ones: the first are of few patients or recordings.
-        rows = min(int(context.params["calibration_rows"]), len(context.train))
-        chosen = np.random.default_rng(context.seed).choice(len(context.train), rows, replace=False)
-        x = np.ascontiguousarray(context.train.x[np.sort(chosen)])
+        x, drawn = calibration_rows(context)
         content, changed = to_pte_int8(model, context.task.input_shape, x)
         (context.output / PTE).write_bytes(content)
-        digest = hashlib.sha256(x.tobytes()).hexdigest()
-        context.report(matched=matched, changed=changed, calibration_rows=rows, calibration_sha256=digest)
+        context.report(matched=matched, changed=changed, **drawn)

@@ -192,11 +192,14 @@ def test_outputs_that_do_not_repeat_are_refused_whatever_the_batches_say() -> No
     assert outputs.refusal(False, 0, 0) == outputs.refusal(False, 100, 0) == outputs.refusal(False, 100, 50) != ""
 
 
-@pytest.mark.parametrize(("n", "rows", "expected"), [(6, 3, [0, 2, 4]), (5, 2, [0, 2]), (3, 200, [0, 1, 2]), (2000, 200, None)])
+@pytest.mark.parametrize(
+    ("n", "rows", "expected"), [(6, 3, [0, 2, 4]), (5, 2, [0, 2]), (3, 200, [0, 1, 2]), (2000, 200, None), (0, 200, [])]
+)
 def test_a_sample_is_evenly_spaced_and_never_longer_than_what_there_is(n: int, rows: int, expected: list[int] | None) -> None:
     found = outputs.sample(n, rows)
-    assert found.tolist() == (expected or list(range(0, n, n // rows)))
+    assert found.tolist() == (list(range(0, n, n // rows)) if expected is None else expected)
     assert len(set(found.tolist())) == len(found) == min(n, rows)
+    assert outputs.sample(n, None).tolist() == list(range(n))
 
 
 def test_an_emulated_device_gets_all_rows_once_and_a_few_again() -> None:

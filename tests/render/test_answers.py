@@ -13,8 +13,9 @@ import pytest
 from benchmark.budget import DeviceTier
 from benchmark.leaderboard import COLUMNS, Difference, Entry, Table
 from benchmark.recommend import Row, answer, methods
-from benchmark.render.answers import remarks, report, section
+from benchmark.render.answers import ON_DEVICE, remarks, report, section
 from benchmark.render.style import Grid, Style
+from benchmark.specs import DEVICE_COUNTS
 from benchmark.statistics import Interval
 
 PLAIN = Style(name=str, text=str)
@@ -266,3 +267,7 @@ def test_a_method_that_no_trivial_predictor_loses_to_says_so() -> None:
     parts = section([weak], rows, [S, DeviceTier("any")], PLAIN).parts
     assert parts[parts.index("To be noted:") + 1] == tuple(f"digits (S, any), torch cnn a: {text}" for text in beaten)
     assert "To be noted:" not in section(tables(["digits"], ROWS), ROWS, [S], PLAIN).parts
+
+
+def test_whatever_a_device_may_tell_has_a_name_for_people() -> None:
+    assert set(ON_DEVICE) == set(DEVICE_COUNTS)
