@@ -232,7 +232,7 @@ def benchmark_runtimes() -> list[RuntimeSpec]:
     return [
         RuntimeSpec(
             name="torch-eager",
-            target="benchmark_torch._native:TorchEager",
+            target="benchmark_torch._runtime:TorchEager",
             summary="PyTorch on the CPU: the pickled module, operator by operator.",
             formats=("torch",),
             requires=requires,
@@ -240,7 +240,7 @@ def benchmark_runtimes() -> list[RuntimeSpec]:
         ),
         RuntimeSpec(
             name="torch-export",
-            target="benchmark_torch._native:TorchExport",
+            target="benchmark_torch._runtime:TorchExport",
             summary="PyTorch on the CPU: a program of torch.export, operator by operator.",
             formats=("pt2",),
             requires=requires,

@@ -41,7 +41,7 @@ def export(checkpoint: Path, input_shape: tuple[int, ...], format_: str, output:
 
         (output / PTE).write_bytes(to_pte(model, input_shape))
     else:
-        from benchmark_torch._native import write_module, write_program
+        from benchmark_torch._runtime import write_module, write_program
 
         if format_ == "torch":
             write_module(model, output)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from benchmark_executorch._runtime import ExecuTorch
 from benchmark_torch import _models
-from benchmark_torch._native import TorchEager, TorchExport, write_module, write_program
 from benchmark_torch._pte import to_pte, to_pte_int8
+from benchmark_torch._runtime import TorchEager, TorchExport, write_module, write_program
 from benchmark_torch._train import predict
 from executorch.extension.pybindings import _C  # type: ignore[import-untyped]  # it ships no types
 from numpy.typing import NDArray
