@@ -64,7 +64,7 @@ _BUILD = BuildLimits(seconds=600, memory=4 * 1024**3)  # one process runs what i
 _LOOK = 0.03  # seconds between looks at busy threads
 _LOOKS = 5  # fewer say nothing
 _LONG = 300  # updates: long enough to be looked at
-_SLACK = 0.5  # threads
+_CROWDED = 1 / 3  # of the looks: in more of them work was done
 _UNKNOWN = "no_such_parameter"
 
 Values: TypeAlias = tuple[tuple[str, Scalar], ...]
@@ -135,9 +135,8 @@ def _runtime_broken(
         yield "inputs", f"it changed its {' and '.join(changed)}"
     if not all(np.array_equal(outputs_of[0][split], outputs_of[1][split]) for split in outputs_of[0]):
         yield "reload", "the artifact gave other outputs in another process"
-    busy = [threads for one in (first, again) for threads in one.busy]
-    if len(busy) >= _LOOKS and (mean := statistics.mean(busy)) > _BUILD.cores + _SLACK:
-        yield "threads", f"{mean:.1f} were busy in the mean of {len(busy)} looks, {_BUILD.cores} may be"
+    if reason := crowded([*first.busy, *again.busy]):
+        yield "threads", reason
     facts = first.facts
     if reason := outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"]):
         yield "rows", reason
@@ -309,6 +308,15 @@ class _Lab:
             guard.close()
 
 
+def crowded(busy: Sequence[int]) -> str:
+    """Why these counts of busy threads, one a look, are too high, "" where they are not. Single looks prove nothing, however many
+    threads they find: those of a pool are ready to run once, when the library that keeps them starts them to wait."""
+    over = [threads for threads in busy if threads > _BUILD.cores]
+    if len(busy) < _LOOKS or len(over) <= _CROWDED * len(busy):
+        return ""
+    return f"{statistics.median(over):.0f} were busy in {len(over)} of {len(busy)} looks, {_BUILD.cores} may be"
+
+
 def _described(one: _Try, paths: Mapping[str, Path]) -> dict[str, Any]:
     """A step as the worker reads it."""
     return {
@@ -427,9 +435,9 @@ class _Subject:
             yield "seed", "seeds 0 and 1 made the same artifact"
         if changed := sorted({role for one in self._own() for role in one.changed}):
             yield "inputs", f"it changed its {' and '.join(changed)}"
-        busy = [threads for one in (self.again, self.other, self.long, *self.varied.values()) for threads in one.busy]
-        if len(busy) >= _LOOKS and (mean := statistics.mean(busy)) > _BUILD.cores + _SLACK:
-            yield "threads", f"{mean:.1f} were busy in the mean of {len(busy)} looks, {_BUILD.cores} may be"
+        tries = (self.again, self.other, self.long, *self.varied.values())
+        if reason := crowded([threads for one in tries for threads in one.busy]):
+            yield "threads", reason
         facts = self.elsewhere.facts
         if reason := outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"]):
             yield "rows", reason
