@@ -12,12 +12,14 @@ from benchmark.protocols import (
     Context,
     Predictor,
     RuntimeCode,
+    SearcherCode,
     Split,
     TaskCode,
     TaskData,
     TaskInfo,
 )
-from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Needs, Param, Published, RuntimeSpec, TaskSpec
+from benchmark.space import Proposal, Space, Tried
+from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Needs, Param, Published, RuntimeSpec, SearcherSpec, TaskSpec
 
 if TYPE_CHECKING:
     from benchmark.calibration import calibration_rows
@@ -38,14 +40,19 @@ __all__ = [
     "NotApplicable",
     "Param",
     "Predictor",
+    "Proposal",
     "Published",
     "RuntimeCode",
     "RuntimeSpec",
+    "SearcherCode",
+    "SearcherSpec",
+    "Space",
     "Split",
     "TaskCode",
     "TaskData",
     "TaskInfo",
     "TaskSpec",
+    "Tried",
     "UserError",
     "calibration_rows",
     "fetch",

@@ -284,10 +284,14 @@ def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, se
     """What a run would do now: the plan, the (task, fold) pairs that are prepared, and the results that it would reuse."""
     from benchmark import runner
     from benchmark.plan import plan, plan_preparation
+    from benchmark.searching import outcomes
 
     preparation = plan_preparation(suite, registry)
     known = runner.prepared_folds(preparation, runner.look_up(layout, preparation.values()))
     whole = plan(suite, registry, known, runner.machine())
+    if whole.searches:
+        searched = outcomes(whole.searches, runner.look_up(layout, whole.steps.values()))
+        whole = plan(suite, registry, known, runner.machine(), searched)
     return whole, set(known), runner.look_up(layout, whole.steps.values())
 
 
@@ -436,6 +440,8 @@ def _dry_run(suite: Suite, registry: Registry, layout: Layout, options: argparse
             verdict = "run: its data is not prepared yet, so its steps' ids are unknown"
         elif (ended := judge(cell, finished))[0] not in (None, "ok"):
             verdict = f"reuse: {ended[0]} ({ended[1]})"
+        elif cell.search in missing:
+            verdict = "run: a search, whose steps are not known before it is over"
         elif missing:
             verdict = f"run: {len(missing)} of {len(steps)} steps are not finished"
         else:

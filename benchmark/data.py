@@ -3,6 +3,7 @@
 ```
 fit/        train_{x,y,units}.npy validation_{x,y,units}.npy task.json   what train, pass and export jobs are given
 inputs/     validation_x.npy test_x.npy                                  what evaluate and measure jobs are given: no labels
+choice/     validation_x.npy                                             what a search's are given: no labels, and no test row
 truth/      test_{y,units}.npy group_<column>.npy                        what only the host reads
 baselines/  trivial_{validation,test}.npy                                probabilities of the task's trivial predictor
 preprocessing.json
@@ -27,7 +28,7 @@ from benchmark.specs import TaskSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FIT, INPUTS, TRUTH, BASELINES = "fit", "inputs", "truth", "baselines"
+FIT, INPUTS, CHOICE, TRUTH, BASELINES = "fit", "inputs", "choice", "truth", "baselines"
 GROUP = "group_"
 """How names of the arrays of groups begin; the sensitive column follows."""
 _DIMENSIONS = {"image": 4, "sequence": 3, "tabular": 2}
@@ -52,13 +53,14 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
         _check(name, split, spec, data)
     _check_groups(spec, data)
     info = TaskInfo(spec.name, spec.modality, spec.metrics, data.train.x.shape[1:], tuple(data.classes), spec.class_weight)
-    for part in (FIT, INPUTS, TRUTH, BASELINES):
+    for part in (FIT, INPUTS, CHOICE, TRUTH, BASELINES):
         (folder / part).mkdir()
     for name in ("train", "validation"):
         for field in _FIELDS:
             np.save(folder / FIT / f"{name}_{field}.npy", getattr(splits[name], field))
     for name in ("validation", "test"):
         np.save(folder / INPUTS / f"{name}_x.npy", splits[name].x)
+    np.save(folder / CHOICE / "validation_x.npy", splits["validation"].x)
     for field in ("y", "units"):
         np.save(folder / TRUTH / f"test_{field}.npy", getattr(data.test, field))
     for column, names in data.groups.items():

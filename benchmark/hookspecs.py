@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, TaskSpec
+from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, SearcherSpec, TaskSpec
 
 PROJECT = "benchmark"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -46,4 +46,10 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
 @hookspec
 def benchmark_runtimes() -> Iterable[RuntimeSpec]:
     """Runtimes this plugin brings."""
+    return ()
+
+
+@hookspec
+def benchmark_searchers() -> Iterable[SearcherSpec]:
+    """Searchers this plugin brings."""
     return ()

@@ -19,6 +19,7 @@ from benchmark.measure.outputs import sample
 from benchmark.plan import Cell, ended_well, judge, stored_cells
 from benchmark.ranking import Verdict
 from benchmark.recommend import fits
+from benchmark.search import Log
 from benchmark.specs import DEVICE_COUNTS, Output
 from benchmark.statistics import Bootstrap, Interval, Scored
 from benchmark.store import StepResult, Store
@@ -33,6 +34,7 @@ _ON_DEVICE = ("resident_weight_bytes", "activation_peak_bytes")
 COLUMNS = (
     *_KEY,
     *("outcome", "reason"),
+    *("chosen", "n_proposals", "search_seconds"),
     *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "test_rows", "flips"),
     *("reference_difference", "reference_difference_low", "reference_difference_high", "reference_verdict"),
     *("control", "control_difference", "control_difference_low", "control_difference_high", "control_verdict", "groups"),
@@ -175,6 +177,9 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
         row["reason"] = "the run ended before this cell was finished"
     if cell.skipped:
         return row
+    if ended_well(cell.search, results):
+        log = Log.from_json(results[cell.search].facts["log"])
+        row |= {"chosen": cell.chosen or None, "n_proposals": len(log.entries), "search_seconds": log.spent}
     row |= _built(cell, results) | _provenance(cell, results, store)
     row["limits"] = _limits([results[id_] for id_ in (*(id_ for _, id_ in cell.chain), cell.evaluate) if id_ in results])
     if ended_well(cell.inspect, results):
@@ -211,7 +216,7 @@ def _built(cell: Cell, results: Mapping[str, StepResult]) -> Row:
         "updates": sum(trained) if trained else None,
         "compile_seconds": sum(compiled) if compiled else None,
         "build_seconds": sum(one.seconds for one in chain if one.id not in shared),
-        "total_build_seconds": sum(results[id_].seconds for id_ in charged if id_ in results),
+        "total_build_seconds": sum(results[id_].seconds for id_ in ([cell.search] if cell.search else charged) if id_ in results),
         "claims": _claims(cell, results),
     }
 

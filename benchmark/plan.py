@@ -18,20 +18,40 @@ from typing import Any, Literal, TypeAlias, cast
 
 import benchmark
 from benchmark import official
+from benchmark.budget import LIMITS, DeviceTier
 from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.registry import Provider, Registry, exporting, files_digest, ingredients, nearest
-from benchmark.specs import STAGES, BackendSpec, CompressorSpec, Param, RuntimeSpec, Scalar, TaskSpec
+from benchmark.search import Found
+from benchmark.space import Proposal, Space, Tried
+from benchmark.specs import STAGES, BackendSpec, CompressorSpec, Param, RuntimeSpec, Scalar, SearcherSpec, TaskSpec
 from benchmark.store import Outcome, StepResult, Store
-from benchmark.suite import PassCall, Recipe, Suite
+from benchmark.suite import PassCall, Recipe, SearchOptions, Suite, searched
 
-StepKind: TypeAlias = Literal["prepare", "train", "pass", "export", "identity", "inspect", "evaluate", "latency", "memory"]
+StepKind: TypeAlias = Literal[
+    "prepare",
+    "train",
+    "pass",
+    "export",
+    "identity",
+    "inspect",
+    "evaluate",
+    "latency",
+    "memory",
+    "search",
+    "propose",
+    "validate",
+]
 MEASURED: tuple[StepKind, ...] = ("latency", "memory")
 """Kinds that run after everything is built, latency alone on the machine."""
 METHOD = ("backend", "architecture", "recipe", "runtime")
 """What names a method on a task, of a cell and of its row."""
 PLACE = ("task", "fold", *METHOD, "seed")
 """What tells the cells of a suite apart, and their rows."""
+SEARCHED = "searched"
+"""Stands for the architecture in cells whose architecture and recipe a search chooses."""
+LONGEST = 3
+"""Passes in a recipe that a search proposes."""
 _SOURCE_FOLD = 0
 """The fold of another task from which a network is transferred."""
 _DATA = Path(__file__).parent / "data.py"
@@ -73,7 +93,8 @@ class Cell:
     """One row of the grid. ``chain``: (name in reasons, step id) from training to the artifact. ``teachers``: likewise, the
     reference's steps that a pass of it used and that are not in the chain. ``anchors``: what the latency is compared with.
     ``latency``, ``memory``: none where the runtime is an emulated device's. A cell that cannot run has ``skipped``, the reason,
-    and no steps."""
+    and no steps. ``search``: of one that a search chooses its step, and once that is over ``chosen``, how people are told what
+    won, with the steps of that, or ``fruitless``, why nothing did."""
 
     suite: str
     task: str
@@ -102,6 +123,9 @@ class Cell:
     floor_memory: str = ""
     reference_inspect: str = ""
     reference_evaluate: str = ""
+    search: str = ""
+    chosen: str = ""
+    fruitless: str = ""
 
     @property
     def label(self) -> str:
@@ -111,18 +135,52 @@ class Cell:
 
     def steps(self) -> tuple[str, ...]:
         """Ids of all steps that the row is made of."""
-        ids = [self.prepare, *(id_ for _, id_ in (*self.chain, *self.teachers, *self.anchors)), self.inspect, self.evaluate]
+        ids = [
+            self.prepare,
+            self.search,
+            *(id_ for _, id_ in (*self.chain, *self.teachers, *self.anchors)),
+            self.inspect,
+            self.evaluate,
+        ]
         ids += [*self.latency, self.memory, self.floor_memory, self.reference_inspect, self.reference_evaluate]
         ids += [id_ for one in self.compared for id_ in (one.before, one.after)]
         return tuple(id_ for id_ in dict.fromkeys(ids) if id_)
 
 
 @dataclass(frozen=True)
+class Search:
+    """What a search is for. ``step``: its id; ``space``: what may be proposed; ``tier``: None for no limits."""
+
+    step: str
+    task: str
+    fold: int
+    backend: str
+    runtime: str
+    seed: int
+    searcher: str
+    seconds: float
+    tier: DeviceTier | None
+    space: Space
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """The steps of a proposal. ``steps``: those that make its artifact, each after its inputs. ``artifact``: id of the last of
+    them; ``validate``: the step that runs it on validation rows."""
+
+    steps: tuple[Step, ...]
+    artifact: str
+    validate: Step
+
+
+@dataclass(frozen=True)
 class Plan:
-    """``steps``: every step once, each after its inputs. ``cells``: the whole grid in the suite's order."""
+    """``steps``: every step once, each after its inputs. ``cells``: the whole grid in the suite's order. ``searches``: by their
+    steps."""
 
     steps: Mapping[str, Step]
     cells: tuple[Cell, ...]
+    searches: Mapping[str, Search] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -208,30 +266,46 @@ def folds_of(suite: Suite, task: TaskSpec) -> Sequence[int]:
     return range(task.folds) if suite.folds is None else suite.folds
 
 
-def plan(suite: Suite, registry: Registry, prepared: Mapping[tuple[str, int], Prepared], machine: Machine) -> Plan:
-    """The steps and cells of a suite. ``prepared``: what is known of each (task, fold); absent ones count as unknown. Raises
-    UserError for names, parameters and orders that cannot be right; a combination that does not exist is a skipped cell."""
-    return _Planner(suite, registry, prepared, machine).plan()
+def plan(
+    suite: Suite,
+    registry: Registry,
+    prepared: Mapping[tuple[str, int], Prepared],
+    machine: Machine,
+    searched: Mapping[str, Found] | None = None,
+) -> Plan:
+    """The steps and cells of a suite. ``prepared``: what is known of each (task, fold); absent ones count as unknown.
+    ``searched``: what the searches that are over came to, by their steps. Raises UserError for names, parameters and orders that
+    cannot be right; a combination that does not exist is a skipped cell."""
+    return Planner(suite, registry, prepared, machine, searched or {}).plan()
 
 
 @dataclass
-class _Planner:
+class Planner:
+    """Plans a suite, and for its searches what they propose. Arguments as those of :func:`plan`."""
+
     suite: Suite
     registry: Registry
     prepared: Mapping[tuple[str, int], Prepared]
     machine: Machine
+    searched: Mapping[str, Found]
     steps: dict[str, Step] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
+    searches: dict[str, Search] = field(default_factory=dict)
     known: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
+    orders: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     preparation: Mapping[tuple[str, int], Step] = field(default_factory=dict)
 
     def plan(self) -> Plan:
+        """The whole plan."""
         suite = self.suite
         preparation = self.preparation = plan_preparation(suite, self.registry)
         backends = {name: self.registry.get("backend", name) for name in suite.backends}
         runtimes = {name: self.registry.get("runtime", name) for name in suite.runtimes}
         _check_training(suite, self.registry.backends)
-        self._check_architectures(backends)
+        self._check_architectures(backends, suite.architectures)
+        if suite.search:
+            self._check_architectures(backends, suite.search.architectures)
+            self._check_searchers(suite.search)
         for recipe in suite.recipes:
             self._check_recipe(recipe)
         for step in preparation.values():
@@ -244,12 +318,21 @@ class _Planner:
             grid = itertools.product(architectures, suite.recipes, runtimes.values(), suite.seeds)
             for architecture, recipe, runtime, seed in grid:
                 self._cell(prepare, task, fold, backend, architecture, recipe, runtime, seed)
-        return Plan(self.steps, tuple(self.cells))
+            for runtime, seed in itertools.product(runtimes.values() if suite.search else (), suite.seeds):
+                self._search_cells(prepare, task, fold, backend, runtime, seed)
+        return Plan(self.steps, tuple(self.cells), self.searches)
 
     # Checks of what the suite names
 
-    def _check_architectures(self, backends: Mapping[str, Provider]) -> None:
-        for name, architectures in self.suite.architectures.items():
+    def _check_searchers(self, search: SearchOptions) -> None:
+        for call in search.searchers:
+            spec = cast(SearcherSpec, self.registry.get("searcher", call.name).spec)
+            _fill(spec.params, dict(call.params), f"searcher {call.name}")
+        for name in search.passes:
+            self.registry.compressors_named(name)
+
+    def _check_architectures(self, backends: Mapping[str, Provider], named: Mapping[str, tuple[str, ...]]) -> None:
+        for name, architectures in named.items():
             if name not in backends:
                 continue  # filtered away, or of a back end that another run uses
             known = {one for group in cast(BackendSpec, backends[name].spec).architectures.values() for one in group}
@@ -291,9 +374,20 @@ class _Planner:
         runtime: Provider,
         seed: int,
     ) -> None:
+        empty = self._empty(task, fold, backend, architecture, str(recipe), runtime, seed)
+        reason, format_ = self._possible(cast(TaskSpec, self.registry.tasks[task].spec), backend, architecture, recipe, runtime)
+        if reason or prepare is None:
+            self.cells.append(dataclasses.replace(empty, skipped=reason))
+            return
+        branch = _Branch(self, self.preparation, task, fold, backend, architecture, seed)
+        self.cells.append(branch.cell(empty, self._calls(backend, recipe), format_, runtime))
+
+    def _empty(
+        self, task: str, fold: int, backend: Provider, architecture: str, recipe: str, runtime: Provider, seed: int
+    ) -> Cell:
+        """A cell without steps."""
         spec = cast(TaskSpec, self.registry.tasks[task].spec)
-        backend_spec = cast(BackendSpec, backend.spec)
-        empty = Cell(
+        return Cell(
             suite=self.suite.name,
             task=task,
             modality=spec.modality,
@@ -302,27 +396,32 @@ class _Planner:
             unit=spec.unit,
             sensitive=spec.sensitive,
             fold=fold,
-            backend=backend_spec.name,
+            backend=backend.spec.name,
             architecture=architecture,
-            recipe=str(recipe),
+            recipe=recipe,
             runtime=runtime.spec.name,
             seed=seed,
-            output=backend_spec.output,
+            output=cast(BackendSpec, backend.spec).output,
         )
-        calls = [(call, self.registry.compressor(backend_spec.name, call.name)) for call in recipe.passes]
-        reason = self._why_not(spec, backend, architecture, calls, runtime)
+
+    def _calls(self, backend: Provider, recipe: Recipe) -> list[tuple[PassCall, Provider]]:
+        """The passes of a recipe that is possible, with their providers."""
+        return [(call, cast(Provider, self.registry.compressor(backend.spec.name, call.name))) for call in recipe.passes]
+
+    def _possible(
+        self, task: TaskSpec, backend: Provider, architecture: str, recipe: Recipe, runtime: Provider
+    ) -> tuple[str, str]:
+        """Why there is no such cell, or an empty string, and the format that the back end exports for it."""
+        spec = cast(BackendSpec, backend.spec)
+        calls = [(call, self.registry.compressor(spec.name, call.name)) for call in recipe.passes]
+        if reason := self._why_not(task, backend, architecture, calls, runtime):
+            return reason, ""
         specs = [_compressor(provider) for _, provider in calls if provider]
-        format_ = _format(backend_spec, specs, cast(RuntimeSpec, runtime.spec))
-        if not reason and not format_:
-            reason = f"no format that {backend_spec.name} exports, these passes map and {runtime.spec.name} loads"
-        if not reason and (hint := exporting(backend, format_).hint):
-            reason = f"{backend.path} as {format_} {hint}"
-        if reason or prepare is None:
-            self.cells.append(dataclasses.replace(empty, skipped=reason))
-            return
-        passes = [(call, cast(Provider, provider)) for call, provider in calls]
-        branch = _Branch(self, self.preparation, task, fold, backend, architecture, seed)
-        self.cells.append(branch.cell(empty, passes, format_, runtime))
+        format_ = _format(spec, specs, cast(RuntimeSpec, runtime.spec))
+        if not format_:
+            return f"no format that {spec.name} exports, these passes map and {runtime.spec.name} loads", ""
+        hint = exporting(backend, format_).hint
+        return (f"{backend.path} as {format_} {hint}" if hint else ""), format_
 
     def _why_not(
         self,
@@ -348,6 +447,170 @@ class _Planner:
         if architecture not in spec.architectures.get(task.modality, ()):
             return f"no {architecture or 'architecture'} for {task.modality} tasks in {spec.name}"
         return ""
+
+    # Searches
+
+    def _search_cells(self, prepare: Step | None, task: str, fold: int, backend: Provider, runtime: Provider, seed: int) -> None:
+        """A cell for each search, whose steps are those of what it found, once it is over."""
+        options = cast(SearchOptions, self.suite.search)
+        spec = cast(TaskSpec, self.registry.tasks[task].spec)
+        offered = cast(BackendSpec, backend.spec).architectures.get(spec.modality, ())
+        architectures = tuple(one for one in options.architectures.get(backend.spec.name, offered) if one in offered)
+        reason, _ = self._possible(spec, backend, (architectures or ("",))[0], Recipe(), runtime)
+        space = None if reason else self._space(options, spec, backend, architectures, runtime, seed)
+        tiers = {tier.name: tier for tier in self.suite.tiers}
+        for call, seconds, tier in itertools.product(options.searchers, options.seconds, options.tiers or ("",)):
+            provider = self.registry.get("searcher", call.name)
+            empty = self._empty(task, fold, backend, SEARCHED, searched(call, seconds, tier), runtime, seed)
+            skipped = reason or (f"{provider.path} {provider.hint}" if provider.missing else "")
+            if skipped or prepare is None or space is None:
+                self.cells.append(dataclasses.replace(empty, skipped=skipped))
+                continue
+            params = _fill(cast(SearcherSpec, provider.spec).params, dict(call.params), f"searcher {call.name}")
+            limited = tiers.get(tier)
+            own = dataclasses.replace(space, params=params, limits=_limits(limited))
+            search = Search("", task, fold, backend.spec.name, runtime.spec.name, seed, call.name, seconds, limited, own)
+            search = dataclasses.replace(search, step=self._search(search, provider, empty, prepare))
+            self.searches[search.step] = search
+            self.cells.append(self._chosen(search, dataclasses.replace(empty, prepare=prepare.id, search=search.step)))
+
+    def _space(
+        self,
+        options: SearchOptions,
+        task: TaskSpec,
+        backend: Provider,
+        architectures: tuple[str, ...],
+        runtime: Provider,
+        seed: int,
+    ) -> Space:
+        """What can be proposed: all orders of the passes that are installed, and what each declares of its parameters."""
+        known = {name: one for (of, name), one in sorted(self.registry.compressors.items(), key=str) if of is None}
+        known |= {name: one for (of, name), one in self.registry.compressors.items() if of == backend.spec.name}
+        names = [
+            name
+            for name, one in sorted(known.items())
+            if not one.missing and not _compressor(one).uses_task and (not options.passes or name in options.passes)
+        ]
+
+        def possible(recipe: Recipe) -> bool:
+            return not self._possible(task, backend, architectures[0], recipe, runtime)[0]
+
+        key = (task.name, backend.spec.name, runtime.spec.name)  # seeds and folds share them
+        if key not in self.orders:
+            every = (order for length in range(LONGEST + 1) for order in itertools.permutations(names, length))
+            self.orders[key] = tuple(order for order in every if possible(Recipe(tuple(map(PassCall, order)))))
+        spec = cast(BackendSpec, backend.spec)
+        return Space(
+            architectures=architectures,
+            orders=self.orders[key],
+            ranges={name: _varied(_compressor(known[name]).params) for name in names},
+            training=tuple(one for one in _varied(spec.params) if one.name != "updates"),
+            updates=cast(int | None, self._training(spec).get("updates")),
+            limits=(),
+            starts=tuple(
+                Proposal(architectures[0], tuple((call.name, dict(call.params)) for call in recipe.passes))
+                for recipe in self.suite.recipes
+                if possible(recipe)
+            ),
+            seed=seed,
+            params={},
+        )
+
+    def _search(self, search: Search, provider: Provider, empty: Cell, prepare: Step) -> str:
+        """The id of a search's step: everything that it may come to depends on is in it."""
+        backend, runtime = self.registry.backends[search.backend], self.registry.runtimes[search.runtime]
+        passes = [self.registry.compressor(search.backend, name) for name in search.space.ranges]
+        prepared = self.prepared.get((search.task, search.fold))
+        return self.add(
+            "search",
+            empty.label,
+            provider,
+            inputs={"data": prepare.id},
+            ingredients={
+                "space": search.space.to_json(),
+                "seconds": search.seconds,
+                "tier": dataclasses.asdict(search.tier) if search.tier else None,
+                "data": prepared.fingerprint if prepared else "unknown",
+                "task": told_of_task(cast(TaskSpec, self.registry.tasks[search.task].spec)),
+                "training": self._training(cast(BackendSpec, backend.spec)),
+                "limits": dataclasses.asdict(self.suite.build),
+                "host": self.machine.build_digest,
+                "measure": self.machine.measure_digest,
+                "host_class": self.machine.host_class,
+                "providers": [self.of(one) for one in (backend, runtime, *passes) if one],
+            },
+        )
+
+    def _chosen(self, search: Search, empty: Cell) -> Cell:
+        """The cell of a search: with the steps of what it found, where it is over and found something."""
+        over = self.searched.get(search.step)
+        if over is None:
+            return empty
+        if over.best is None:
+            return dataclasses.replace(empty, fruitless=over.reason)
+        branch, calls, format_ = self._branch(search, over.best.proposal)
+        runtime = self.registry.runtimes[search.runtime]
+        return branch.cell(dataclasses.replace(empty, chosen=chosen(over.best.proposal)), calls, format_, runtime)
+
+    def _branch(self, search: Search, proposal: Proposal) -> tuple[_Branch, list[tuple[PassCall, Provider]], str]:
+        """Raises UserError for a proposal that is not in the search's space."""
+        space, where = search.space, f"searcher {search.searcher}: proposed"
+        backend, runtime = self.registry.backends[search.backend], self.registry.runtimes[search.runtime]
+        if proposal.architecture not in space.architectures:
+            raise UserError(
+                f"{where} architecture {proposal.architecture!r}{nearest(proposal.architecture, space.architectures)}"
+            )
+        recipe = Recipe(tuple(PassCall(name, tuple(sorted(params.items()))) for name, params in proposal.passes))
+        if proposal not in space.starts and tuple(name for name, _ in proposal.passes) not in space.orders:
+            raise UserError(f"{where} {recipe}, which cannot be: see space.orders")
+        spec = cast(BackendSpec, backend.spec)
+        calls = self._calls(backend, recipe)
+        for call, provider in calls:
+            _fill(_compressor(provider).params, dict(call.params), f"{where} {call.name}")
+        _fill(spec.params, proposal.training, f"{where} training")
+        _, format_ = self._possible(
+            cast(TaskSpec, self.registry.tasks[search.task].spec), backend, proposal.architecture, recipe, runtime
+        )
+        branch = _Branch(
+            *(self, self.preparation, search.task, search.fold, backend, proposal.architecture, search.seed),
+            proposal.training,
+        )
+        return branch, calls, format_
+
+    def asking(self, search: Search, history: Sequence[Tried], left: float) -> Step:
+        """The step in which a searcher proposes what to try after ``history``, with ``left`` seconds of the search left."""
+        told = [{**dataclasses.asdict(one), "proposal": one.proposal.to_json()} for one in history]
+        scratch = dataclasses.replace(self, steps={})
+        id_ = scratch.add(
+            "propose",
+            f"{self.steps[search.step].label}: proposal {len(history) + 1}",
+            self.registry.get("searcher", search.searcher),
+            settings={"space": search.space.to_json(), "history": told, "seconds_left": left},
+            # Not how much time is left: a search that is taken up again goes on with what it was about to try.
+            ingredients={"search": search.step, "history": hashlib.sha256(json.dumps(told).encode()).hexdigest()},
+        )
+        return scratch.steps[id_]
+
+    def proposed(self, search: Search, proposal: Proposal) -> Proposed:
+        """The steps of a proposal. Raises UserError for one that is not in the search's space."""
+        scratch = dataclasses.replace(self, steps={})
+        branch, calls, format_ = scratch._branch(search, proposal)
+        runtime = self.registry.runtimes[search.runtime]
+        empty = self._empty(search.task, search.fold, branch.backend, SEARCHED, "", runtime, search.seed)
+        artifact = branch.cell(empty, calls, format_, runtime).chain[-1][1]
+        validate = branch.validate(artifact, runtime, [str(call) for call, _ in calls])
+        needed = set[str]()
+        for step in reversed(scratch.steps.values()):
+            if step.id == artifact or step.id in needed:
+                needed |= {step.id, *step.inputs.values()}
+        steps = tuple(step for step in scratch.steps.values() if step.id in needed)
+        return Proposed(steps, artifact, scratch.steps[validate])
+
+    def _training(self, spec: BackendSpec, changed: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
+        """The training parameters of a back end: its defaults, what the suite says, what is ``changed`` of that."""
+        given = {**self.suite.training.get("", {}), **self.suite.training.get(spec.name, {}), **(changed or {})}
+        names = {param.name for param in spec.params}
+        return _fill(spec.params, {name: value for name, value in given.items() if name in names}, f"[train] of {spec.name}")
 
     # Steps
 
@@ -384,24 +647,31 @@ class _Planner:
 
 @dataclass(frozen=True)
 class _Branch:
-    """All cells of one (task, fold, back end, architecture, seed): they share the reference."""
+    """All cells of one (task, fold, back end, architecture, seed): they share the reference. ``training``: parameters that are
+    not what the suite says, for all but the reference."""
 
-    planner: _Planner
+    planner: Planner
     preparation: Mapping[tuple[str, int], Step]
     task: str
     fold: int
     backend: Provider
     architecture: str
     seed: int
+    training: Mapping[str, Scalar] = field(default_factory=dict)
 
     def cell(self, empty: Cell, passes: list[tuple[PassCall, Provider]], format_: str, runtime: Provider) -> Cell:
-        train = self._train()
-        given = self._export(train, format_, [])
+        """``empty`` with its steps."""
+        plain = dataclasses.replace(self, training={})
+        train = plain._train()
+        given = plain._export(train, format_, [])
         stages = [_compressor(provider).stage_at(position) for position, (_, provider) in enumerate(passes)]
         start, model, artifact_passes = (
             [one for one, own in zip(passes, stages, strict=True) if own == stage] for stage in STAGES
         )
-        names, checkpoint, chain = list[str](), train, [("train", train)]
+        names = list[str]()
+        if not start:
+            checkpoint = self._train()
+            chain = [("train", checkpoint)]
         for call, provider in start:
             names = [str(call)]
             checkpoint = self._pass(call, provider, names, {}, train)
@@ -435,7 +705,7 @@ class _Branch:
         # nothing to compare time and labels with, and sizes are compared with what the passes were given.
         own = _format(cast(BackendSpec, self.backend.spec), [], spec)
         own = "" if own and exporting(self.backend, own).missing else own
-        reference = self._export(train, own or format_, [])
+        reference = plain._export(train, own or format_, [])
         cell = dataclasses.replace(
             empty,
             prepare=self.prepare.id,
@@ -445,8 +715,8 @@ class _Branch:
             anchors=(("reference: train", train), ("reference: export", reference)),
             inspect=self._inspect(artifact, made, runtime, names),
             evaluate=self._evaluate(artifact, runtime, names),
-            reference_inspect=self._inspect(reference, own or format_, runtime, []),
-            reference_evaluate=self._evaluate(reference, runtime, []) if own else "",
+            reference_inspect=plain._inspect(reference, own or format_, runtime, []),
+            reference_evaluate=plain._evaluate(reference, runtime, []) if own else "",
         )
         return cell if spec.emulates else self._timed(cell, artifact, reference if own else "", runtime, names)
 
@@ -474,7 +744,7 @@ class _Branch:
 
     def _label(self, names: list[str], verb: str) -> str:
         where = f"{self.task} · fold {self.fold} · {self.backend.spec.name} {self.architecture} · seed {self.seed}"
-        return f"{where} · {' + '.join(names) or 'reference'}: {verb}"
+        return f"{where} · {' · '.join([*_given(self.training), ' + '.join(names) or 'reference'])}: {verb}"
 
     @property
     def prepare(self) -> Step:
@@ -495,10 +765,7 @@ class _Branch:
 
     @property
     def _training(self) -> dict[str, Scalar]:
-        spec = cast(BackendSpec, self.backend.spec)
-        given = {**self.planner.suite.training.get("", {}), **self.planner.suite.training.get(spec.name, {})}
-        names = {param.name for param in spec.params}
-        return _fill(spec.params, {name: value for name, value in given.items() if name in names}, f"[train] of {spec.name}")
+        return self.planner._training(cast(BackendSpec, self.backend.spec), self.training)
 
     def _build(
         self, kind: StepKind, verb: str, names: list[str], provider: Provider, inputs: Mapping[str, str], **settings: Any
@@ -532,7 +799,7 @@ class _Branch:
 
     def _train_of(self, source: str) -> str:
         """The reference's training on another task."""
-        return dataclasses.replace(self, task=source, fold=_SOURCE_FOLD)._train()
+        return dataclasses.replace(self, task=source, fold=_SOURCE_FOLD, training={})._train()
 
     def _export(self, checkpoint: str, format_: str, names: list[str]) -> str:
         exporter, inputs = exporting(self.backend, format_), {"input": checkpoint}
@@ -583,10 +850,17 @@ class _Branch:
         )
 
     def _evaluate(self, artifact: str, runtime: Provider, names: list[str]) -> str:
+        return self._scored("evaluate", artifact, runtime, names)
+
+    def validate(self, artifact: str, runtime: Provider, names: list[str]) -> str:
+        """The id of the step that runs an artifact on validation rows alone."""
+        return self._scored("validate", artifact, runtime, names)
+
+    def _scored(self, kind: StepKind, artifact: str, runtime: Provider, names: list[str]) -> str:
         spec = cast(RuntimeSpec, runtime.spec)
         return self._measured(
-            "evaluate",
-            self._label(names, f"evaluate on {runtime.spec.name}"),
+            kind,
+            self._label(names, f"{kind} on {runtime.spec.name}"),
             runtime,
             {"artifact": artifact, "data": self.prepare.id},
             {
@@ -623,6 +897,26 @@ class _Branch:
                 "host_class": self.planner.machine.host_class,
             },
         )
+
+
+def chosen(proposal: Proposal) -> str:
+    """A proposal as people are told of it: the network, what its training is given, and the recipe."""
+    recipe = Recipe(tuple(PassCall(name, tuple(sorted(params.items()))) for name, params in proposal.passes))
+    return " · ".join([proposal.architecture, *_given(proposal.training), str(recipe)])
+
+
+def _given(training: Mapping[str, Scalar]) -> list[str]:
+    """Training parameters in one text, none for none."""
+    text = str(PassCall("", tuple(sorted(training.items()))))[1:-1]
+    return [text] if text else []
+
+
+def _varied(params: Iterable[Param]) -> tuple[Param, ...]:
+    return tuple(one for one in params if one.varies)
+
+
+def _limits(tier: DeviceTier | None) -> tuple[str, ...]:
+    return tuple(limit.name for limit in LIMITS if tier and limit.of(tier) is not None)
 
 
 def _compressor(provider: Provider) -> CompressorSpec:
@@ -753,6 +1047,10 @@ def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None
     """The outcome of a cell and its reason, from the results of its steps; (None, "") while a step is still to run."""
     if cell.skipped:
         return "skipped", cell.skipped
+    if cell.search and (found := _first_not_ok([("prepare", cell.prepare), ("search", cell.search)], results)):
+        return found
+    if cell.fruitless:
+        return "no_result", cell.fruitless
     steps = [("prepare", cell.prepare), *cell.teachers, *cell.chain, ("inspect", cell.inspect), ("evaluate", cell.evaluate)]
     if found := _first_not_ok(steps, results):
         return found

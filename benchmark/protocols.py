@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from benchmark.space import Proposal, Space, Tried
 from benchmark.specs import Modality, Output, Scalar
 
 if TYPE_CHECKING:
@@ -144,3 +145,12 @@ class RuntimeCode(Protocol):
 
     def load(self, folder: Path, threads: int) -> Predictor:
         """Loads the artifact in ``folder``, to run with at most ``threads`` threads."""
+
+
+class SearcherCode(Protocol):
+    """Code behind a SearcherSpec. Made anew for each proposal, in a process of its own that sees no data: what it knows is what
+    it is given, so that the same history leads to the same proposal."""
+
+    def propose(self, space: Space, history: Sequence[Tried], seconds_left: float) -> Proposal | None:
+        """What to try next, given everything that was tried, in order; None to end the search. Draw from ``space.seed`` and
+        ``len(history)``; propose ``space.starts`` first."""

@@ -22,9 +22,9 @@ import pluggy
 
 from benchmark import hookspecs, plugin_files
 from benchmark.errors import UserError, described
-from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, Spec, TaskSpec
+from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, SearcherSpec, Spec, TaskSpec
 
-Kind: TypeAlias = Literal["task", "backend", "compressor", "runtime"]
+Kind: TypeAlias = Literal["task", "backend", "compressor", "runtime", "searcher"]
 GROUP = "benchmark"
 OWN = "pocketbench"
 _HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
@@ -32,6 +32,7 @@ _HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
     "benchmark_backends": ("backend", BackendSpec),
     "benchmark_compressors": ("compressor", CompressorSpec),
     "benchmark_runtimes": ("runtime", RuntimeSpec),
+    "benchmark_searchers": ("searcher", SearcherSpec),
 }
 
 
@@ -94,6 +95,7 @@ class Registry:
     backends: Mapping[str, Provider] = field(default_factory=dict)
     compressors: Mapping[tuple[str | None, str], Provider] = field(default_factory=dict)
     runtimes: Mapping[str, Provider] = field(default_factory=dict)
+    searchers: Mapping[str, Provider] = field(default_factory=dict)
     broken: tuple[Broken, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -104,12 +106,14 @@ class Registry:
             self.backends.values(),
             self.compressors.values(),
             self.runtimes.values(),
+            self.searchers.values(),
         )
         return sorted((provider for group in groups for provider in group), key=lambda provider: provider.path)
 
-    def get(self, kind: Literal["task", "backend", "runtime"], name: str) -> Provider:
+    def get(self, kind: Literal["task", "backend", "runtime", "searcher"], name: str) -> Provider:
         """The provider of that kind and name; raises UserError with the nearest name."""
-        found = {"task": self.tasks, "backend": self.backends, "runtime": self.runtimes}[kind]
+        groups = {"task": self.tasks, "backend": self.backends, "runtime": self.runtimes, "searcher": self.searchers}
+        found = groups[kind]
         if name not in found:
             raise UserError(f"unknown {kind} {name!r}{nearest(name, found)}")
         return found[name]
@@ -210,12 +214,19 @@ def _resolved(providers: Collection[Provider]) -> Iterator[Provider]:
 
 
 def _registry(providers: Iterable[Provider], broken: Iterable[Broken]) -> Registry:
-    by_kind: dict[Kind, dict[Any, Provider]] = {"task": {}, "backend": {}, "compressor": {}, "runtime": {}}
+    by_kind: dict[Kind, dict[Any, Provider]] = {"task": {}, "backend": {}, "compressor": {}, "runtime": {}, "searcher": {}}
     for provider in sorted(providers, key=lambda provider: provider.path):
         spec = provider.spec
         key = (spec.backend, spec.name) if isinstance(spec, CompressorSpec) else spec.name
         by_kind[provider.kind][key] = provider
-    return Registry(by_kind["task"], by_kind["backend"], by_kind["compressor"], by_kind["runtime"], tuple(broken))
+    return Registry(
+        tasks=by_kind["task"],
+        backends=by_kind["backend"],
+        compressors=by_kind["compressor"],
+        runtimes=by_kind["runtime"],
+        searchers=by_kind["searcher"],
+        broken=tuple(broken),
+    )
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:

@@ -39,9 +39,12 @@ from benchmark.plan import (
     MEASURED,
     Cell,
     Machine,
+    Planner,
+    Search,
     Step,
     blocked,
     build_digest,
+    ended_well,
     judge,
     measure_digest,
     plan,
@@ -49,6 +52,7 @@ from benchmark.plan import (
     worth_measuring,
 )
 from benchmark.registry import Registry
+from benchmark.searching import Job, Searching, outcomes
 from benchmark.specs import CompressorSpec, TaskSpec
 from benchmark.step_report import FILE, StepReport, read_report
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
@@ -65,6 +69,8 @@ _ARRAYS_BYTES = 256 * 1024**2  # more than outputs and timings ever come to: the
 _SLACK = 3 * _POLL  # seconds by which the host may see the end of a step late
 _UNENFORCED = "not enforced here"
 _LOOKS = 5  # fewer looks at a step tell nothing of its threads
+_SEEN = {"train": data.FIT, "pass": data.FIT, "export": data.FIT, "validate": data.CHOICE}
+"""Kind of step -> the part of a prepared fold that it is given, where that is not the inputs."""
 _GRACE = 5.0  # seconds for a job to end after its last step has
 _DATA_SHARE = 4  # memory that is reserved and never touched costs nothing; only what no job can mean is refused at once
 
@@ -223,7 +229,8 @@ def machine() -> Machine:
 class _Child:
     """A running job. ``given``: bytes of its files when it began. ``current``: index of the step it is at, since ``since``
     (monotonic seconds). ``usages``: what it had used when each earlier step ended, ``took``: how long that was seen to take.
-    ``ended``: when the job was seen to have ended (monotonic). ``written``: the most bytes that it has added to its files.
+    ``until``: when it is ended at the latest (monotonic), and ``why``. ``ended``: when it was seen to have ended. ``written``:
+    the most bytes that it has added to its files.
     ``busy``: for each look the step it was at and how many of its threads were busy. ``stopped``: outcome and reason of the
     step for which it was ended."""
 
@@ -236,6 +243,8 @@ class _Child:
     temporary: Path
     given: int
     since: float
+    until: float
+    why: str
     current: int = 0
     usages: list[limits.Usage] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
@@ -243,6 +252,46 @@ class _Child:
     written: int = 0
     busy: list[tuple[int, int]] = field(default_factory=list)
     stopped: tuple[Outcome, str] | None = None
+
+
+class _Work(Protocol):
+    """Where the jobs of a stage come from."""
+
+    def next(self) -> Job | None:
+        """A job that can start now."""
+
+    def ended(self, job: Job) -> None:
+        """A job is over; what has no result of its steps did not run."""
+
+    def tick(self) -> None:
+        """Jobs are running."""
+
+
+@dataclass
+class _Graph:
+    """The steps of a stage that have no result yet: the first that can start, and what rides in its job."""
+
+    waiting: dict[str, Step]
+    results: Mapping[str, StepResult]
+
+    def next(self) -> Job | None:
+        for step in self.waiting.values():
+            if self._ready(step, set()):
+                riders = [one for one in self.waiting.values() if one.rides == step.id and self._ready(one, {step.id})]
+                for one in (step, *riders):
+                    del self.waiting[one.id]
+                return Job([step, *riders])
+        return None
+
+    def _ready(self, step: Step, with_: set[str]) -> bool:
+        needed = {*step.inputs.values(), *([step.rides] if step.rides else [])} - with_
+        return all(id_ in self.results and self.results[id_].outcome == "ok" for id_ in needed)
+
+    def ended(self, job: Job) -> None:
+        self.waiting.update({step.id: step for step in job.steps if step.id not in self.results})
+
+    def tick(self) -> None:
+        """Nothing here depends on the time."""
 
 
 @dataclass
@@ -272,7 +321,12 @@ class _Runner:
         self.sources = {step.id: _package(step) for step in preparation.values()}
         self.plugin_files = registry.files
         self._stage("prepare", {step.id: step for step in preparation.values()}, self.jobs)
-        whole = plan(self.suite, registry, prepared_folds(preparation, self.results), machine())
+        known, here_now = prepared_folds(preparation, self.results), machine()
+        planner = Planner(self.suite, registry, known, here_now, {})
+        whole = planner.plan()
+        if whole.searches:
+            self._search(planner, whole.searches)
+            whole = plan(self.suite, registry, known, here_now, outcomes(whole.searches, self.results))
         self.store.replace_grid(_describe(self.suite, registry), (dataclasses.asdict(cell) for cell in whole.cells))
         self._keep_suite()
         self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
@@ -296,46 +350,83 @@ class _Runner:
     # One stage
 
     def _stage(self, name: str, steps: Mapping[str, Step], jobs: int) -> None:
-        unknown = [step for step in steps.values() if step.id not in self.results]
+        self._look_up(list(steps.values()))
+        waiting = {id_: step for id_, step in steps.items() if id_ not in self.results}
+        without = blocked(waiting, self.results)
+        self.progress.stage(name, len(waiting) - len(without), len(steps) - len(waiting))
+        self._work(_Graph(waiting, self.results), jobs)
+        if waiting:
+            self.progress.blocked(len(waiting))
+
+    def _search(self, planner: Planner, searches: Mapping[str, Search]) -> None:
+        """Runs the searches of a plan, each on a core."""
+        self._look_up([planner.steps[id_] for id_ in searches])
+        queue = [
+            one
+            for id_, one in searches.items()
+            if id_ not in self.results and ended_well(planner.steps[id_].inputs["data"], self.results)
+        ]
+        self.progress.stage("search", len(queue), len(searches) - len(queue))
+        searching = Searching(
+            planner,
+            queue,
+            self.jobs,
+            self.results,
+            self.store,
+            self.layout,
+            self.fresh,
+            self._look_up,
+            self._conclude_search,
+        )
+        self._work(searching, self.jobs)
+
+    def _conclude_search(self, step: Step, outcome: Outcome, reason: str, seconds: float, facts: dict[str, Any]) -> None:
+        report = StepReport(outcome, reason, facts, {"seconds": seconds}, {}, time.time())
+        (part := self.layout.part(step.id)).mkdir(parents=True, exist_ok=True)
+        self.results[step.id] = result = self._keep(step, part, report, outcome, reason, facts, {}, {})
+        self.steps_run += 1
+        self.progress.finished(result)
+
+    def _look_up(self, steps: Sequence[Step]) -> None:
+        """Makes known which of these steps are finished; with ``fresh`` forgets what earlier runs made of them."""
+        unknown = [step for step in steps if step.id not in self.results]
         if self.fresh:
             self._forget(unknown)
         else:
             self._recover(unknown)
             self.reused = _reusable(self.layout, self.store, unknown, self.reused, self.require_enforced)
             self.results |= self.reused
-        waiting = {id_: step for id_, step in steps.items() if id_ not in self.results}
-        without = blocked(waiting, self.results)
-        self.progress.stage(name, len(waiting) - len(without), len(steps) - len(waiting))
+
+    def _work(self, work: _Work, jobs: int) -> None:
+        """Runs the jobs of a stage, so many at once."""
         cores, size = self.cores, self.suite.build.cores
         # The last cores first: interrupts and the host itself tend to sit on the first.
         free = [cores[len(cores) - (i + 1) * size : len(cores) - i * size] for i in range(jobs)]
-        children: dict[int, _Child] = {}
+        children: dict[int, tuple[Job, _Child]] = {}
         with selectors.DefaultSelector() as selector:
             try:
                 while True:
-                    while free and (job := self._next_job(waiting)):
-                        for step in job:
-                            del waiting[step.id]
+                    while free and (job := work.next()):
                         child = self._start(job, free.pop(0))
                         selector.register(child.pidfd, selectors.EVENT_READ)
-                        children[child.pidfd] = child
+                        children[child.pidfd] = job, child
                     if not children:
                         break
                     ready = {key.fd for key, _ in selector.select(_POLL)}
-                    for pidfd, child in list(children.items()):
+                    work.tick()
+                    for pidfd, (job, child) in list(children.items()):
                         if pidfd in ready:
                             selector.unregister(pidfd)
                             self._end(child)
                             del children[pidfd]
                             free.append(child.cores)
-                            waiting.update({step.id: step for step in self._record(child) if step.id in steps})
+                            self._record(child)
+                            work.ended(job)
                         else:
                             self._watch(child)
             finally:
-                for child in children.values():
+                for _, child in children.values():
                     _kill(child)
-        if waiting:
-            self.progress.blocked(len(waiting))
 
     def _forget(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -359,27 +450,15 @@ class _Runner:
             elif (report := read_report(part, step.kind)) and report.outcome in REUSABLE:
                 self._conclude(step, report)
 
-    def _next_job(self, waiting: Mapping[str, Step]) -> list[Step] | None:
-        """The first waiting step that can start, and the steps that ride in its job."""
-        for step in waiting.values():
-            if self._ready(step, set()):
-                riders = [one for one in waiting.values() if one.rides == step.id and self._ready(one, {step.id})]
-                return [step, *riders]
-        return None
-
-    def _ready(self, step: Step, with_: set[str]) -> bool:
-        needed = {*step.inputs.values(), *([step.rides] if step.rides else [])} - with_
-        return all(id_ in self.results and self.results[id_].outcome == "ok" for id_ in needed)
-
     # One job
 
-    def _start(self, job: list[Step], cores: list[int]) -> _Child:
-        for step in job:
+    def _start(self, job: Job, cores: list[int]) -> _Child:
+        for step in job.steps:
             part = self.layout.part(step.id)
             folders.remove(part)
             (part / "output").mkdir(parents=True)
             self.progress.started(step.label)
-        guard = self.enforcer.guard(job[0].id[:16], self.suite.build, cores)
+        guard = self.enforcer.guard(job.steps[0].id[:16], self.suite.build, cores)
         temporary = Path(tempfile.mkdtemp(prefix=f"{folders.TEMPORARY}{os.getpid()}-"))
         try:
             return self._launch(job, cores, guard, temporary)
@@ -388,7 +467,8 @@ class _Runner:
             folders.remove(temporary)
             raise
 
-    def _launch(self, job: list[Step], cores: list[int], guard: limits.Guard, temporary: Path) -> _Child:
+    def _launch(self, wanted: Job, cores: list[int], guard: limits.Guard, temporary: Path) -> _Child:
+        job = wanted.steps
         own, build = {step.id for step in job}, self.suite.build
         first = self.layout.part(job[0].id).absolute()
         inputs = {step.id: self._input_paths(step, own, temporary) for step in job}
@@ -428,7 +508,8 @@ class _Runner:
                 start_new_session=True,  # a signal from the terminal reaches the host alone
             )
         pidfd = os.pidfd_open(process.pid)
-        return _Child(process, pidfd, job, cores, guard, first / "log.txt", temporary, given, started)
+        log_file = first / "log.txt"
+        return _Child(process, pidfd, job, cores, guard, log_file, temporary, given, started, wanted.until, wanted.why)
 
     def _bytes_of(self, job: Sequence[Step], temporary: Path) -> int:
         """What the folders in which a job may write hold."""
@@ -449,7 +530,7 @@ class _Runner:
             else:
                 path = self.layout.step(id_) / "output"
                 if self.results[id_].kind == "prepare":
-                    path = path / (data.FIT if step.kind in ("train", "pass", "export") else data.INPUTS)
+                    path = path / _SEEN.get(step.kind, data.INPUTS)
             if role != "data" and id_ not in own:
                 copy = temporary / (self.results[id_].facts.get("artifact") or id_)[:16]
                 path = copy if copy.exists() else Path(shutil.copytree(path, copy, symlinks=True))
@@ -523,6 +604,8 @@ class _Runner:
     def _late(self, child: _Child) -> tuple[Outcome, str] | None:
         """The outcome and reason of a step that has taken too much time."""
         build = self.suite.build
+        if time.monotonic() > child.until:
+            return "timeout", child.why
         if time.monotonic() - child.since > build.seconds:
             return "timeout", f"stopped after {build.seconds:g} s of wall time"
         if (_spent(child.guard.usage(), child.usages[-1:]) or 0) > build.cpu:
@@ -537,8 +620,8 @@ class _Runner:
         child.usages.append(child.guard.usage())
         _kill(child)
 
-    def _record(self, child: _Child) -> list[Step]:
-        """Records the steps of a job that has ended; returns those it did not come to although they still can run."""
+    def _record(self, child: _Child) -> None:
+        """Records the steps of a job that has ended, but for those that it did not come to although they still can run."""
         blamed = min(child.current, len(child.steps) - 1)
         for position, step in enumerate(child.steps):
             report = read_report(self.layout.part(step.id), step.kind)
@@ -550,15 +633,13 @@ class _Runner:
             self.steps_run += 1
             self.progress.finished(result)
             if result.outcome != "ok":
-                late = child.steps[position + 1 :]
-                for step in late:
-                    folders.remove(self.layout.part(step.id))
-                return late
-        return []
+                for late in child.steps[position + 1 :]:
+                    folders.remove(self.layout.part(late.id))
+                return
 
     def _conclude(self, step: Step, report: StepReport) -> StepResult:
         """Looks at what an ended step left, gives its folder the final name and records it."""
-        part, final = self.layout.part(step.id), self.layout.step(step.id)
+        part = self.layout.part(step.id)
         outcome, reason, facts, arrays = report.outcome, report.reason, report.facts, dict[str, Any]()
         if outcome not in ("ok", "skipped"):
             facts = {**facts, "last_lines": folders.last_lines(part / "log.txt")}
@@ -577,6 +658,21 @@ class _Runner:
         if outcome != "ok":
             folders.remove(part / "output")  # of no use, and it may be what fills the disk
         part.mkdir(exist_ok=True)  # a plugin may have removed it
+        return self._keep(step, part, report, outcome, reason, facts, self._evidence(report), arrays)
+
+    def _keep(
+        self,
+        step: Step,
+        part: Path,
+        report: StepReport,
+        outcome: Outcome,
+        reason: str,
+        facts: dict[str, Any],
+        evidence: dict[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+    ) -> StepResult:
+        """Writes a step's result, gives its folder the final name and records it."""
+        final = self.layout.step(step.id)
         result = StepResult(
             id=step.id,
             kind=step.kind,
@@ -586,7 +682,7 @@ class _Runner:
             seconds=report.observed["seconds"],
             finished_utc=datetime.fromtimestamp(report.ended, UTC).isoformat(timespec="seconds"),
             facts={**facts, "versions": dict(step.versions), **self.provenance},
-            limits=self._evidence(report),
+            limits=evidence,
             ingredients=step.ingredients,
         )
         folders.write_own(part / "result.json", result.to_json())
@@ -603,7 +699,7 @@ class _Runner:
             elif step.kind in ("train", "pass"):
                 folders.check_tree(part / "output")
             arrays = _arrays(step, part)
-            if step.kind == "evaluate":
+            if step.kind in ("evaluate", "validate"):
                 return self._score(step, facts, arrays)
         except Exception as error:  # it may have left anything under the names that are read here
             ours = isinstance(error, OSError | ValueError)  # they say what is wrong with which file
@@ -638,7 +734,7 @@ class _Runner:
 
         prepare = self.results[step.inputs["data"]]
         scores: dict[str, Any] = {}
-        for split in ("validation", "test"):
+        for split in ("validation", "test") if step.kind == "evaluate" else ("validation",):
             y = self.store.array(prepare.id, f"{split}_y")
             y = y[outputs.sample(len(y), step.settings["rows"])]
             if reason := quality.check(arrays[split], len(y), len(prepare.facts["classes"])):
@@ -646,6 +742,8 @@ class _Runner:
             result = quality.evaluate(arrays[split], y, step.settings["metrics"], step.settings["output_kind"])
             scores[split] = {"values": result.values, "reasons": result.reasons}
         facts = {**facts, "scores": scores}
+        if step.kind == "validate":
+            return "ok", "", facts, {}  # what a search only looked at need not be kept
         reason = outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"])
         return ("invalid" if reason else "ok"), reason, facts, arrays
 
@@ -686,7 +784,7 @@ def _task(registry: Registry, name: str) -> TaskSpec:
 
 def _is_built(step: Step) -> bool:
     """Whether a step belongs to the build stage. The inputs of a fold that could not be prepared have no shape to build for."""
-    return step.kind not in MEASURED and step.settings.get("input_shape") != []
+    return step.kind not in (*MEASURED, "search") and step.settings.get("input_shape") != []
 
 
 def _package(step: Step) -> str:
@@ -766,7 +864,7 @@ def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
     if step.kind == "prepare":
         output = folder / "output"
         return {**data.load_truth(output), **data.baselines(output, _classes(output))}
-    if step.kind not in ("evaluate", "latency"):
+    if step.kind not in ("evaluate", "validate", "latency"):
         return {}
     content = folders.read_own(folder / "arrays.npz", _ARRAYS_BYTES)
     with zipfile.ZipFile(io.BytesIO(content)) as packed:  # the worker compresses nothing

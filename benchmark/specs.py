@@ -24,6 +24,9 @@ RANKING_METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
 DEVICE_COUNTS = ("flash_bytes", "ram_bytes", "arena_bytes", "instructions_m4", "instructions_m7")
 """What a ``Predictor`` may tell of a device in whole numbers; each is a column."""
 
+SEARCH_PARAMS = ("seconds", "tier", "warm")
+"""What names a search beside its searcher and that one's parameters."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 _CHECKSUM = re.compile(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}")
@@ -46,6 +49,18 @@ class Param:
             raise ValueError(f"parameter name {self.name!r} is not an identifier")
         if reason := self.refuses(self.default):
             raise ValueError(f"parameter {self.name}: default {reason}")
+        if self.scale == "log" and self.low is not None and self.high is not None and not self.low > 0:
+            raise ValueError(f"parameter {self.name}: a logarithmic range begins above 0")
+
+    @property
+    def options(self) -> tuple[Scalar, ...]:
+        """The values of one that has not a range but few of them."""
+        return (False, True) if isinstance(self.default, bool) else self.choices
+
+    @property
+    def varies(self) -> bool:
+        """Whether a search may choose its value: it has choices, or both ends of a range."""
+        return bool(self.options) or (self.low is not None and self.high is not None)
 
     def refuses(self, value: object) -> str:
         """Why ``value`` is not allowed, or an empty string. An int is accepted where the default is a float."""
@@ -301,4 +316,18 @@ class RuntimeSpec(_Spec):
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
 
 
-Spec: TypeAlias = TaskSpec | BackendSpec | CompressorSpec | RuntimeSpec
+@dataclass(frozen=True, kw_only=True)
+class SearcherSpec(_Spec):
+    """A searcher: proposes models until time is over. Code: a class satisfying :class:`benchmark.SearcherCode`. ``params``: what
+    a suite may give it, as in ``optuna(sampler="nsga2")``."""
+
+    params: tuple[Param, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_params(self.name, self.params)
+        if taken := [param.name for param in self.params if param.name in SEARCH_PARAMS]:
+            raise ValueError(f"{self.name}: parameter {taken[0]} is the search's own, by which its rows are named")
+
+
+Spec: TypeAlias = TaskSpec | BackendSpec | CompressorSpec | RuntimeSpec | SearcherSpec

@@ -15,13 +15,14 @@ from typing import Any, TypeAlias, get_args
 
 from benchmark import folders
 from benchmark.errors import one_line
+from benchmark.space import Proposal
 from benchmark.specs import DEVICE_COUNTS
 from benchmark.store import Outcome
 
 FILE = "worker.json"
 _MOST_BYTES = 4 * 1024**2
 _MOST_DIGITS = 18  # of a whole number, so that it fits into 64 bits
-_DEEPEST = 6  # lists and objects within one another
+_DEEPEST = 7  # lists and objects within one another
 _Check: TypeAlias = Callable[[Any], bool]
 
 
@@ -162,7 +163,19 @@ class _Facts:
     optional: Mapping[str, _Check] = field(default_factory=dict)
 
 
-_BUILT = _Facts(together=_LAYERS, optional=_TRAINED)
+def _is_proposal(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        return Proposal.from_json(value).to_json() == value and all(
+            map(_are_claims, [value["training"], *(params for _, params in value["passes"])])
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
+_STARTED: dict[str, _Check] = {"start_seconds": _is_number}
+_BUILT = _Facts(together=_LAYERS, optional={**_TRAINED, **_STARTED})
 _FACTS = {
     "prepare": _Facts(needed={"fingerprint": _is_text, "input_shape": _are_counts, "classes": _are_texts, "notes": _are_texts}),
     "train": _BUILT,
@@ -177,6 +190,10 @@ _FACTS = {
     "latency": _Facts(
         needed={**{f"artifact_{name}": _is_count for name in _TIMED}, "disturbances": _are_numbers},
         optional={f"{role}_{name}": _is_count for role in ("anchor", "floor") for name in _TIMED},
+    ),
+    "propose": _Facts(needed={"proposal": _is_proposal}, optional=_STARTED),
+    "validate": _Facts(
+        optional={"device": _is_of_device, "rss_bytes": _is_count, "latency_p90_us": _is_number, **_STARTED},
     ),
     "memory": _Facts(optional={"rss_bytes": _is_count}),  # of a runtime's floor there may be none
 }

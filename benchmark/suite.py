@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import itertools
 import json
 import re
 import sys
@@ -75,10 +76,35 @@ class OwnTask:
 
 
 @dataclass(frozen=True)
+class SearchOptions:
+    """Searches beside the recipes: each of the ``searchers`` (a name, with parameters where it is given some) has each of the
+    totals of ``seconds`` for each device tier of ``tiers`` (of a suite without tiers there is one search without limits).
+    ``architectures``: back end -> names to search among (absent: all that it has for a modality). ``passes``: names of those that
+    take part, empty for all."""
+
+    searchers: tuple[PassCall, ...]
+    seconds: tuple[float, ...]
+    tiers: tuple[str, ...] = ()
+    architectures: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    passes: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """How the searches are called where a recipe stands in other rows."""
+        return tuple(searched(*one) for one in itertools.product(self.searchers, self.seconds, self.tiers or ("",)))
+
+
+def searched(searcher: PassCall, seconds: float, tier: str) -> str:
+    """The name of a search: its searcher with all that it was given, as in ``optuna(seconds=60.0, tier="S")``."""
+    total = int(seconds) if seconds.is_integer() else seconds
+    given = {**dict(searcher.params), "seconds": total, **({"tier": tier} if tier else {})}
+    return str(PassCall(searcher.name, tuple(sorted(given.items()))))
+
+
+@dataclass(frozen=True)
 class Suite:
     """A grid of cells. ``recipes``: the reference first. ``architectures``: back end -> names (absent: the default one of each
     modality). ``folds``: None for all that a task has. ``training``: back end or ``""`` for all -> training parameters, at least
-    one each. ``own``: the tasks that are files of the user's, by name."""
+    one each. ``search``: the searches, if any. ``own``: the tasks that are files of the user's, by name."""
 
     name: str
     tasks: tuple[str, ...]
@@ -92,6 +118,7 @@ class Suite:
     build: BuildLimits = dataclasses.field(default_factory=BuildLimits)
     tiers: tuple[DeviceTier, ...] = ()
     measure: MeasureOptions = dataclasses.field(default_factory=MeasureOptions)
+    search: SearchOptions | None = None
     own: Mapping[str, OwnTask] = dataclasses.field(default_factory=dict)
 
     def select(
@@ -105,7 +132,8 @@ class Suite:
     ) -> Suite:
         """The part of the grid whose names match any of the globs; ``reference`` is always kept. ``seeds``, ``folds``: use
         0 .. n-1."""
-        chosen = _matching("recipe", tuple(map(str, self.recipes)), recipes)
+        searches = self.search.names() if self.search else ()
+        chosen = _matching("recipe", (*map(str, self.recipes), *searches), recipes)
         kept = _matching("backend", self.backends, backends)
         kept_tasks = _matching("task", self.tasks, tasks)
         return dataclasses.replace(
@@ -116,9 +144,24 @@ class Suite:
             architectures={name: value for name, value in self.architectures.items() if name in kept},
             training={name: value for name, value in self.training.items() if name in ("", *kept)},
             recipes=tuple(one for one in self.recipes if not one.passes or str(one) in chosen),
+            search=self._search(set(chosen)),
             seeds=self.seeds if seeds is None else tuple(range(seeds)),
             folds=self.folds if folds is None else tuple(range(folds)),
         )
+
+    def _search(self, chosen: Collection[str]) -> SearchOptions | None:
+        """The searches all of whose names are among the chosen ones, by each of their parts."""
+        if self.search is None:
+            return None
+        kept = [
+            one
+            for one in itertools.product(self.search.searchers, self.search.seconds, self.search.tiers or ("",))
+            if searched(*one) in chosen
+        ]
+        if not kept:
+            return None
+        searchers, seconds, tiers = (tuple(dict.fromkeys(part)) for part in zip(*kept, strict=True))
+        return dataclasses.replace(self.search, searchers=searchers, seconds=seconds, tiers=tuple(filter(None, tiers)))
 
 
 def _matching(what: str, names: tuple[str, ...], patterns: Sequence[str]) -> tuple[str, ...]:
@@ -216,6 +259,13 @@ def _lines(suite: Suite) -> Iterator[str]:
         texts = {limit.name: limit.format(value) for limit in LIMITS if (value := limit.of(tier)) is not None}
         yield from _section("[[budget.device]]", {"name": tier.name, **texts})
     yield from _section("[measure]", dataclasses.asdict(suite.measure))
+    if suite.search:
+        search = suite.search
+        yield from _section("[search]", {"searchers": tuple(map(str, search.searchers)), "seconds": search.seconds})
+        yield from _section("", {"tiers": search.tiers} if search.tiers else {})
+        yield from _section("", {"passes": search.passes} if search.passes else {})
+        if search.architectures:
+            yield from _section("[search.architectures]", search.architectures)
     for name, task in suite.own.items():
         # As in a file, a key with nothing in it is left out.
         yield from _section(f"[task.{_key(name)}]", {key: value for key, value in dataclasses.asdict(task).items() if value})
@@ -241,7 +291,7 @@ def _literal(value: Scalar) -> str:
 
 
 def _suite(document: Mapping[str, Any]) -> Suite:
-    _known(document, {"suite", "train", "budget", "measure", "recipe", "task"}, "")
+    _known(document, {"suite", "train", "budget", "measure", "recipe", "search", "task"}, "")
     head = _table(document, "suite", "")
     _known(head, {"name", "tasks", "backends", "architectures", "runtimes", "seeds", "folds"}, "suite.")
     name = _get(head, "name", "suite.", _text)
@@ -249,6 +299,7 @@ def _suite(document: Mapping[str, Any]) -> Suite:
         raise UserError(f"suite.name: {name!r} must be made of letters, digits, '-' and '_'")
     budget = _table(document, "budget", "")
     _known(budget, {"build", "device"}, "budget.")
+    search = _table(document, "search", "")
     backends = _get(head, "backends", "suite.", _texts)
     architectures = _table(head, "architectures", "suite.")
     _known(architectures, backends, "suite.architectures.")
@@ -276,6 +327,7 @@ def _suite(document: Mapping[str, Any]) -> Suite:
         build=_build(_table(budget, "build", "budget.")),
         tiers=tuple(tiers),
         measure=_measure(_table(document, "measure", "")),
+        search=_searches(search, backends, [tier.name for tier in tiers]) if "search" in document else None,
         **optional,
     )
 
@@ -298,6 +350,28 @@ def _training(entry: Mapping[str, Any], backends: Collection[str]) -> dict[str, 
         else:
             training[""][key] = _scalar(value, f"train.{key}")
     return {key: params for key, params in training.items() if params}
+
+
+def _searches(entry: Mapping[str, Any], backends: Collection[str], tiers: Sequence[str]) -> SearchOptions:
+    _known(entry, {"searchers", "seconds", "tiers", "architectures", "passes"}, "search.")
+    architectures = _table(entry, "architectures", "search.")
+    _known(architectures, backends, "search.architectures.")
+    wanted = _get(entry, "tiers", "search.", _texts) if "tiers" in entry else tuple(tiers)
+    if unknown := [one for one in wanted if one not in tiers]:
+        raise UserError(f"search.tiers: the suite has no tier {unknown[0]!r}{nearest(unknown[0], tiers)}")
+    searchers = []
+    for text in _get(entry, "searchers", "search.", _texts):
+        try:
+            searchers.append(parse_pass(text))
+        except UserError as error:
+            raise UserError(f"search.searchers: {error}") from None
+    return SearchOptions(
+        searchers=tuple(searchers),
+        seconds=_get(entry, "seconds", "search.", _durations),
+        tiers=wanted,
+        architectures={key: _texts(value, f"search.architectures.{key}") for key, value in architectures.items()},
+        passes=_get(entry, "passes", "search.", _texts) if "passes" in entry else (),
+    )
 
 
 def _build(entry: Mapping[str, Any]) -> BuildLimits:
@@ -438,6 +512,15 @@ def _above_zero(value: Any, where: str) -> float:
     if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:
         raise UserError(f"{where} must be a number above 0, not {_shown(value)}")
     return float(value)
+
+
+def _durations(value: Any, where: str) -> tuple[float, ...]:
+    if not isinstance(value, list) or not value:
+        raise UserError(f"{where} must be an array of numbers above 0, not {_shown(value)}")
+    seconds = tuple(_above_zero(one, where) for one in value)
+    if len(set(seconds)) < len(seconds):
+        raise UserError(f"{where} must name each number once")
+    return seconds
 
 
 def _scalar(value: Any, where: str) -> Scalar:

@@ -27,6 +27,7 @@ from benchmark.errors import NotApplicable, UserError, described, one_line
 from benchmark.limits import disturbances
 from benchmark.measure import memory
 
+_ESTIMATE_CALLS = 100  # of a model in a search
 _SAVING_SHARE = 0.1  # of the time limit, kept for saving what was trained
 
 
@@ -43,7 +44,9 @@ def main(job_file: str) -> int:
         result: dict[str, Any] = {"outcome": "ok", "reason": "", "facts": {}}
         try:
             _seed(step["settings"].get("seed", 0), step["libraries"])
-            result["facts"] = _RUN[step["kind"]](step, folder, started + step["seconds"] * (1 - _SAVING_SHARE))
+            result["facts"] = _RUN[step["kind"]](
+                {**step, "began": started}, folder, started + step["seconds"] * (1 - _SAVING_SHARE)
+            )
         except NotApplicable as error:
             result.update(outcome="skipped", reason=one_line(str(error)) or "not applicable")
         except UserError as error:
@@ -193,12 +196,18 @@ def _build(run: Callable[[Any, Any, Mapping[str, Any]], None]) -> Callable[[Mapp
         )
         code = _code(step["target"])
         _leave_checkout()
+        starting = _since(step)
         run(code, context, settings)
         if not any(context.output.iterdir()):
             raise ValueError("it left its output folder empty")
-        return journal.facts
+        return {**journal.facts, "start_seconds": starting}
 
     return step_of_build
+
+
+def _since(step: Mapping[str, Any]) -> float:
+    """Seconds since a step began, which for the first of a job is before its process was started."""
+    return time.monotonic() - float(step["began"])
 
 
 def _path(step: Mapping[str, Any], role: str) -> Path | None:
@@ -253,6 +262,46 @@ def _evaluate(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[st
         "batch_rows": sum(one.batch_rows for one in collected.values()),
         "batch_label_changes": sum(one.batch_label_changes for one in collected.values()),
     }
+
+
+def _validate(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    """Outputs for validation rows alone, and what a search is to know of time and memory: seen once, beside other work, and with
+    the process that also computes the outputs, so that it is no measurement."""
+    import numpy as np
+
+    from benchmark.measure import latency, outputs
+
+    settings, starting = step["settings"], _since(step)
+    facts: dict[str, Any] = {}
+    predictor = _code(step["target"]).load(Path(step["inputs"]["artifact"]), step["threads"])
+    _leave_checkout()
+    x = np.load(Path(step["inputs"]["data"]) / "validation_x.npy", mmap_mode="r")
+    x = x[outputs.sample(len(x), settings["rows"])]
+    if not settings["emulates"]:
+        rows = latency.rows(x)
+        facts["rss_bytes"] = memory.after_calls(predictor, rows)
+        latency.warm_up(predictor, rows)
+        facts["latency_p90_us"] = float(np.quantile(latency.sample({"": predictor}, rows, 1, _ESTIMATE_CALLS, 0)[""], 0.9)) / 1e3
+    given = predictor.predict(x) if settings["emulates"] else outputs.once(predictor, x)
+    np.savez(folder / "arrays.npz", validation=given)
+    return {
+        **facts,
+        **({"device": dict(predictor.device())} if hasattr(predictor, "device") else {}),
+        "start_seconds": starting,
+    }
+
+
+def _propose(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    from benchmark.space import Proposal, Space, Tried
+
+    settings = step["settings"]
+    history = [Tried(**{**one, "proposal": Proposal.from_json(one["proposal"])}) for one in settings["history"]]
+    code, starting = _code(step["target"]), _since(step)
+    _leave_checkout()
+    proposal = code.propose(Space.from_json(settings["space"]), history, settings["seconds_left"])
+    if proposal is not None and not isinstance(proposal, Proposal):
+        raise TypeError(f"it proposed a {type(proposal).__name__}, not a Proposal")
+    return {"proposal": None if proposal is None else proposal.to_json(), "start_seconds": starting}
 
 
 def _latency(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
@@ -322,6 +371,8 @@ _RUN: dict[str, Callable[[Mapping[str, Any], Path, float], dict[str, Any]]] = {
     "latency": _latency,
     "memory": _memory,
     "write": _write_form,
+    "propose": _propose,
+    "validate": _validate,
 }
 
 if __name__ == "__main__":

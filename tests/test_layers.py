@@ -22,6 +22,7 @@ ORDER = (
         "errors",
         "budget",
         "specs",
+        "space",
         "protocols",
         "calibration",
         "hookspecs",
@@ -32,8 +33,8 @@ ORDER = (
         "measure",
         "worker",
     ),
-    *("store", "registry", "suite", "own", "plan", "folders", "bundle", "step_report", "jobs"),
-    *("runner", "explain", "forecast"),
+    *("store", "registry", "suite", "own", "search", "plan", "folders", "bundle", "step_report", "jobs"),
+    *("searching", "runner", "explain", "forecast"),
     *("statistics", "ranking", "recommend", "leaderboard", "compare", "overall", "render", "export", "verify"),
     *("data_command", "testing", "cli", "__main__"),
 )
@@ -85,7 +86,7 @@ def _packages() -> dict[str, list[Provider]]:
 def test_all_built_ins_are_there() -> None:
     assert set(_packages()) == {
         *("benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx", "benchmark_mcu", "benchmark_pack"),
-        *("benchmark_litert", "benchmark_executorch"),
+        *("benchmark_litert", "benchmark_executorch", "benchmark_optuna"),
         *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
         *("benchmark_medmnist", "benchmark_occupancy", "benchmark_har", "benchmark_own"),
     }

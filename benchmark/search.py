@@ -1,0 +1,109 @@
+"""A search: what it has tried, what that cost, and which of its proposals wins. Test scores are never read here.
+
+The log is all that a search knows: from the same log a searcher makes the same next proposal, and the same one wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmark.budget import LIMITS, DeviceTier
+from benchmark.space import Proposal, Tried
+from benchmark.store import Outcome
+
+PARTS = ("training", "export", "start", "evaluation")
+"""What the seconds of a search went to, beside the host's own work: training and passes, exports, starting of processes with
+their imports, and validation."""
+_UNKNOWN = 1.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A proposal that was tried. ``score``: the ranking metric on validation rows. ``measured``: column of rows -> value, as far
+    as it was seen in the search: bytes exactly, time and memory on a core beside other work. ``artifact``: digest. ``left``:
+    seconds that the search had left when it was proposed; ``charged``: seconds that it cost, recorded ones for what was
+    reused; ``spent``: of the search when it ended. ``parts``: of ``charged``, by :data:`PARTS`."""
+
+    proposal: Proposal
+    outcome: Outcome
+    reason: str
+    score: float | None
+    measured: Mapping[str, float]
+    artifact: str
+    left: float
+    charged: float
+    spent: float
+    parts: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**dataclasses.asdict(self), "proposal": self.proposal.to_json()}
+
+
+@dataclass(frozen=True)
+class Log:
+    """A search so far. ``spent``: seconds, of :attr:`total`. ``begun``: ids of the steps that it has paid for. ``starting``,
+    ``asking``: seconds that the searcher's own processes took to start, and to propose."""
+
+    spent: float = 0.0
+    entries: tuple[Entry, ...] = ()
+    begun: tuple[str, ...] = ()
+    starting: float = 0.0
+    asking: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**dataclasses.asdict(self), "entries": [one.to_json() for one in self.entries]}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Log:
+        """The inverse of :meth:`to_json`."""
+        entries = tuple(Entry(**{**one, "proposal": Proposal.from_json(one["proposal"])}) for one in values["entries"])
+        return Log(**{**values, "entries": entries, "begun": tuple(values["begun"])})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to. ``best``: the proposal that won, None where none is a model inside the limits, for which ``reason``
+    says why."""
+
+    best: Entry | None
+    reason: str
+    log: Log = field(default_factory=Log)
+
+
+def tried(entry: Entry, tier: DeviceTier | None) -> Tried:
+    """An entry as a searcher is told of it."""
+    limits = [(limit, limit.of(tier)) for limit in LIMITS] if tier and entry.measured else []
+    excess = {
+        limit.name: _UNKNOWN if (value := entry.measured.get(limit.column)) is None else value / (most * limit.scale) - 1
+        for limit, most in limits
+        if most is not None
+    }
+    return Tried(entry.proposal, entry.outcome, entry.score, excess, entry.charged)
+
+
+def found(log: Log, tier: DeviceTier | None) -> Found:
+    """The proposal that scores best on validation rows among those inside the limits; of equals the smaller one, then the earlier
+    one."""
+    if fitting := [one for one in log.entries if tried(one, tier).fits]:
+        return Found(max(fitting, key=lambda one: (one.score or 0.0, -one.measured["artifact_bytes"])), "", log)
+    return Found(None, _why_none(log.entries, tier), log)
+
+
+def _why_none(entries: Sequence[Entry], tier: DeviceTier | None) -> str:
+    models = [(tried(one, tier), one) for one in entries if one.outcome == "ok" and one.score is not None]
+    if not models:
+        last = f": {entries[-1].outcome} ({entries[-1].reason})" if entries else ""
+        return f"none of {len(entries)} proposals gave a model{last}"
+    assert tier is not None  # without limits each of them fits
+    near, nearest = min(models, key=lambda pair: max(pair[0].excess.values()))
+    limit = next(one for one in LIMITS if near.excess.get(one.name, 0.0) == max(near.excess.values()))
+    value, most = nearest.measured.get(limit.column), limit.of(tier)
+    assert most is not None
+    has = "unknown" if value is None else f"{value:,.0f}"
+    allowed = f"{most * limit.scale:,.0f}"
+    return f"none of {len(entries)} proposals is inside {tier.name}: the nearest has {limit.column} {has} of {allowed}"

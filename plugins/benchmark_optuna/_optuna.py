@@ -1,0 +1,146 @@
+"""Optuna as a searcher. A study is made anew for each proposal and is told all that was tried, so it needs no file of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import cast
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import Trial
+
+from benchmark import Param, Proposal, Space, Tried
+
+_RUNGS = (4, 2, 1)
+"""Of these parts of a training the first is what a new proposal gets, and the next what one gets that did well."""
+_ETA = 2  # of this many at a rung one goes on
+_ATTEMPTS = 20  # to draw what was not tried
+_FAR = 1.0  # beyond every limit: twice of what is allowed
+_START = "training."
+
+
+class Optuna:
+    """Code of the searcher ``optuna``. ``sampler``: ``tpe`` (Bergstra et al., NeurIPS 2011; for its constraints Watanabe and
+    Hutter, arXiv 2211.14411) maximises the validation score, ``nsga2`` (Deb et al., doi 10.1109/4235.996017) also makes small
+    what the device limits. ``halving``: trainings begin short, and the better half of those that kept the limits is run
+    again with twice the updates (asynchronous successive halving, Li et al., arXiv 1810.05934)."""
+
+    def propose(self, space: Space, history: Sequence[Tried], seconds_left: float) -> Proposal | None:
+        """The next of ``space.starts``; then a longer training of what did well, or what the sampler draws."""
+        if len(history) < len(space.starts):
+            return space.starts[len(history)]
+        halving = bool(space.params["halving"]) and space.updates is not None
+        if halving and (longer := promoted(space, history)):
+            return longer
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = _told(space, history)
+        known = {_key(one.proposal) for one in history}
+        by_chance = Random(f"{space.seed} {len(history)}")  # a sampler that is sure of itself draws the same again and again
+        suggested = (_suggested(study.ask(), space) for _ in range(_ATTEMPTS))
+        drawn = (space.draw(by_chance) for _ in range(_ATTEMPTS))
+        proposal = next((one for one in itertools.chain(suggested, drawn) if _key(one) not in known), space.draw(by_chance))
+        if not halving:
+            return proposal
+        assert space.updates is not None
+        return _of_length(proposal, max(1, space.updates // _RUNGS[0]), space)
+
+
+def promoted(space: Space, history: Sequence[Tried]) -> Proposal | None:
+    """What is to be trained longer: of the highest rung that has such a one the best of its better half that did not go on."""
+    assert space.updates is not None
+    lengths = [max(1, space.updates // part) for part in _RUNGS]
+    for length, longer in reversed(list(itertools.pairwise(lengths))):
+        here = [one for one in history if _length(one.proposal, space) == length and one.score is not None]
+        here.sort(key=lambda one: (not one.fits, -(one.score or 0.0)))
+        gone = {_key(one.proposal) for one in history if _length(one.proposal, space) > length}
+        for one in here[: len(here) // _ETA]:
+            if one.fits and _key(one.proposal) not in gone:
+                return _of_length(one.proposal, longer, space)
+    return None
+
+
+def _length(proposal: Proposal, space: Space) -> int:
+    assert space.updates is not None
+    return int(proposal.training.get("updates", space.updates))
+
+
+def _of_length(proposal: Proposal, updates: int, space: Space) -> Proposal:
+    training = {name: value for name, value in proposal.training.items() if name != "updates"}
+    return dataclasses.replace(proposal, training=training if updates == space.updates else {**training, "updates": updates})
+
+
+def _key(proposal: Proposal) -> str:
+    """What tells proposals apart but for the length of their training."""
+    values = proposal.to_json()
+    return repr({**values, "training": {name: value for name, value in values["training"].items() if name != "updates"}})
+
+
+def _told(space: Space, history: Sequence[Tried]) -> optuna.Study:
+    """A study that knows of each model what its longest training came to."""
+    many = space.params["sampler"] == "nsga2"
+    directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(space.limits)]
+    study = optuna.create_study(
+        directions=directions if many else directions[:1],
+        sampler=optuna.samplers.NSGAIISampler(seed=space.seed)
+        if many
+        else optuna.samplers.TPESampler(seed=space.seed, group=True),
+    )
+    for one in {_key(one.proposal): one for one in history}.values():
+        values = _values(one.proposal, space)
+        if values is None:
+            continue
+        study.enqueue_trial(dict(values))
+        trial = study.ask()
+        _suggested(trial, space)
+        usable = one.outcome == "ok" and one.score is not None
+        excess = [one.excess[name] if usable else _FAR for name in space.limits]
+        for name, value in zip(space.limits, excess, strict=True):
+            trial.set_constraint(name, value)
+        # What came to nothing is told as the worst score that there is: a failed trial would teach the sampler nothing.
+        score = one.score if usable and one.score is not None else 0.0
+        study.tell(trial, [score, *excess] if many else score)
+    return study
+
+
+def _suggested(trial: Trial, space: Space) -> Proposal:
+    """What a trial draws: the passes one after the other, each from those that can follow."""
+    architecture = trial.suggest_categorical("architecture", space.architectures)
+    training = {one.name: _drawn(trial, f"{_START}{one.name}", one) for one in space.training}
+    names: tuple[str, ...] = ()
+    while name := trial.suggest_categorical(_after(names), space.following(names)):
+        names += (name,)
+    passes = tuple((name, {one.name: _drawn(trial, f"{name}.{one.name}", one) for one in space.ranges[name]}) for name in names)
+    return Proposal(architecture, passes, training)
+
+
+def _after(names: tuple[str, ...]) -> str:
+    return f"after {' + '.join(names)}"
+
+
+def _drawn(trial: Trial, name: str, param: Param) -> bool | int | float | str:
+    if param.options:
+        return cast(bool | int | float | str, trial.suggest_categorical(name, param.options))
+    assert param.low is not None
+    assert param.high is not None
+    log = param.scale == "log"
+    if isinstance(param.default, int):
+        return trial.suggest_int(name, int(param.low), int(param.high), log=log)
+    return trial.suggest_float(name, param.low, param.high, log=log)
+
+
+def _values(proposal: Proposal, space: Space) -> Mapping[str, bool | int | float | str] | None:
+    """What :func:`_suggested` would have had to draw for a proposal; None for one that it cannot draw."""
+    names = tuple(name for name, _ in proposal.passes)
+    if names not in space.orders:
+        return None
+    values: dict[str, bool | int | float | str] = {"architecture": proposal.architecture}
+    values |= {f"{_START}{one.name}": proposal.training.get(one.name, one.default) for one in space.training}
+    for place, name in enumerate((*names, "")):
+        if space.following(names[:place]):
+            values[_after(names[:place])] = name
+    for name, given in proposal.passes:
+        values |= {f"{name}.{one.name}": given.get(one.name, one.default) for one in space.ranges[name]}
+    return values
