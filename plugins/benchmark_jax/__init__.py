@@ -67,7 +67,7 @@ def benchmark_backends() -> Iterable[BackendSpec]:
         needs={"tflite": Needs(requires={"litert_converter": "litert-converter"}, extra="litert")},
         output="logits",
         params=(
-            *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
+            *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=1e-5, high=1.0, scale="log")),
             *(Param("shift", 0, low=0, high=8), Param("turn", False)),
         ),
         requires=_REQUIRES,

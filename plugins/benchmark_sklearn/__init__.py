@@ -47,6 +47,7 @@ def benchmark_backends() -> Iterable[BackendSpec]:
         },
         exports=("onnx",),
         output="probabilities",
+        params=(Param("capacity", 0, low=0, high=6),),
         requires=_REQUIRES,
     )
 
@@ -60,7 +61,7 @@ def benchmark_compressors() -> Iterable[CompressorSpec]:
         stage="start",
         backend="sklearn",
         uses_reference=True,
-        params=(Param("leaves", 32, low=2),),
+        params=(Param("leaves", 32, low=2, high=1024, scale="log"),),
         citations=(
             "M. W. Craven and J. W. Shavlik, Extracting tree-structured representations of trained networks, "
             "Advances in Neural Information Processing Systems 8, 1996",

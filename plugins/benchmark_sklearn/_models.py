@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +10,22 @@ from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier 
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # no types
 from sklearn.tree import DecisionTreeClassifier  # type: ignore[import-untyped]  # no types
 
+from benchmark import NotApplicable
 
-def candidates(architecture: str, seed: int) -> Iterator[Any]:
+
+def candidates(architecture: str, seed: int, capacity: int = 0) -> Iterator[Any]:
+    """Those of :func:`_candidates`, or the one that is number ``capacity`` of them, counted from 1. Raises NotApplicable where
+    there are not so many."""
+    every = _candidates(architecture, seed)
+    if not capacity:
+        return every
+    one = next(itertools.islice(every, capacity - 1, None), None)
+    if one is None:
+        raise NotApplicable(f"{architecture} has no capacity {capacity}")
+    return iter([one])
+
+
+def _candidates(architecture: str, seed: int) -> Iterator[Any]:
     """Unfitted scikit-learn classifiers of one architecture, each freer to fit the training rows than the one before.
 
     The number of leaves bounds the artifact: a forest of ten classes stays below 256 KiB.

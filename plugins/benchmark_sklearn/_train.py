@@ -43,13 +43,15 @@ class Sklearn:
     """Code of the back end ``sklearn``."""
 
     def train(self, context: Context) -> None:
-        """Saves the best on validation of the architecture's candidates, which are tried until two in a row are no better.
+        """Saves the best on validation of the architecture's candidates, which are tried until two in a row are no better; with
+        ``capacity`` the one of that number, the smallest being 1.
 
         ``updates`` is the number of its trees, or of its solver's iterations.
         """
         best, best_score, since_best, stopped_by = None, -math.inf, 0, "updates"
         seconds = context.remaining()
-        for number, classifier in enumerate(candidates(context.architecture, context.seed)):
+        capacity = int(context.training.get("capacity", 0))
+        for number, classifier in enumerate(candidates(context.architecture, context.seed, capacity)):
             # A candidate takes about as long as all before it together, so it needs half of the time.
             if best is not None and context.remaining() < seconds / 2:
                 stopped_by = "deadline"

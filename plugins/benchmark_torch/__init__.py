@@ -73,7 +73,7 @@ def benchmark_backends() -> list[BackendSpec]:
             },
             output="logits",
             params=(
-                *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=0.0, scale="log")),
+                *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=1e-5, high=1.0, scale="log")),
                 *(Param("shift", 0, low=0, high=8), Param("turn", False)),
             ),
             requires=_REQUIRES,
