@@ -21,10 +21,10 @@ from typing import Any, Literal, TypeAlias, cast
 import pluggy
 
 from benchmark import hookspecs, plugin_files
-from benchmark.errors import UserError, described
-from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, Spec, TaskSpec
+from benchmark.errors import UserError, described, one_line
+from benchmark.specs import BackendSpec, CompressorSpec, Needs, RuntimeSpec, Spec, TaskSpec, TrackerSpec
 
-Kind: TypeAlias = Literal["task", "backend", "compressor", "runtime"]
+Kind: TypeAlias = Literal["task", "backend", "compressor", "runtime", "tracker"]
 GROUP = "benchmark"
 OWN = "pocketbench"
 _HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
@@ -33,6 +33,7 @@ _HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
     "benchmark_compressors": ("compressor", CompressorSpec),
     "benchmark_runtimes": ("runtime", RuntimeSpec),
 }
+_OBSERVER, _NEEDS = "benchmark_cell_finished", "benchmark_tracker_needs"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Registry:
     backends: Mapping[str, Provider] = field(default_factory=dict)
     compressors: Mapping[tuple[str | None, str], Provider] = field(default_factory=dict)
     runtimes: Mapping[str, Provider] = field(default_factory=dict)
+    trackers: Mapping[str, Provider] = field(default_factory=dict)
     broken: tuple[Broken, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -104,12 +106,13 @@ class Registry:
             self.backends.values(),
             self.compressors.values(),
             self.runtimes.values(),
+            self.trackers.values(),
         )
         return sorted((provider for group in groups for provider in group), key=lambda provider: provider.path)
 
-    def get(self, kind: Literal["task", "backend", "runtime"], name: str) -> Provider:
+    def get(self, kind: Literal["task", "backend", "runtime", "tracker"], name: str) -> Provider:
         """The provider of that kind and name; raises UserError with the nearest name."""
-        found = {"task": self.tasks, "backend": self.backends, "runtime": self.runtimes}[kind]
+        found = {"task": self.tasks, "backend": self.backends, "runtime": self.runtimes, "tracker": self.trackers}[kind]
         if name not in found:
             raise UserError(f"unknown {kind} {name!r}{nearest(name, found)}")
         return found[name]
@@ -210,12 +213,19 @@ def _resolved(providers: Collection[Provider]) -> Iterator[Provider]:
 
 
 def _registry(providers: Iterable[Provider], broken: Iterable[Broken]) -> Registry:
-    by_kind: dict[Kind, dict[Any, Provider]] = {"task": {}, "backend": {}, "compressor": {}, "runtime": {}}
+    by_kind: dict[Kind, dict[Any, Provider]] = {"task": {}, "backend": {}, "compressor": {}, "runtime": {}, "tracker": {}}
     for provider in sorted(providers, key=lambda provider: provider.path):
         spec = provider.spec
         key = (spec.backend, spec.name) if isinstance(spec, CompressorSpec) else spec.name
         by_kind[provider.kind][key] = provider
-    return Registry(by_kind["task"], by_kind["backend"], by_kind["compressor"], by_kind["runtime"], tuple(broken))
+    return Registry(
+        by_kind["task"],
+        by_kind["backend"],
+        by_kind["compressor"],
+        by_kind["runtime"],
+        by_kind["tracker"],
+        tuple(broken),
+    )
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
@@ -231,21 +241,50 @@ def _specs(module: object, name: str) -> Iterable[tuple[Kind, Spec]]:
     manager.add_hookspecs(hookspecs)
     manager.register(module, name=name)
     manager.check_pending()
-    callers = manager.get_hookcallers(module)
+    callers = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
     if not callers:
         raise ValueError("it implements no hook: decorate them with benchmark.hookimpl")
-    for caller in callers:
+    for caller in callers.values():
         (implementation,) = caller.get_hookimpls()
-        for parameter in inspect.signature(implementation.function).parameters.values():
-            # pluggy never passes an argument that has a default: the plugin would silently see the default.
-            raise ValueError(f"{caller.name}: unexpected argument {parameter.name!r}")
+        for parameter in inspect.signature(implementation.function).parameters:
+            if parameter not in implementation.argnames:
+                # pluggy never passes an argument that has a default: the plugin would silently see the default.
+                raise ValueError(f"{caller.name}: unexpected argument {parameter!r}")
+    if _OBSERVER in callers or _NEEDS in callers:
+        yield "tracker", _tracker(callers, name)
+    for caller in (callers[hook] for hook in _HOOKS if hook in callers):
         kind, wanted = _HOOKS[caller.name]
-        for spec in cast(Iterable[object], implementation.function()):
+        for spec in cast(Iterable[object], _function(caller)()):
             if not isinstance(spec, wanted):
                 raise TypeError(f"{caller.name} gave a {type(spec).__name__}, not a {wanted.__name__}")
             if importlib.util.find_spec(_package(spec)) is None:
                 raise ValueError(f"{spec.name}: target {spec.target!r}: there is no package {_package(spec)!r}")
             yield kind, spec
+
+
+def _function(caller: pluggy.HookCaller) -> Callable[..., object]:
+    """What the only plugin of a manager implements a hook by."""
+    (implementation,) = caller.get_hookimpls()
+    return implementation.function
+
+
+def _tracker(callers: Mapping[str, pluggy.HookCaller], name: str) -> TrackerSpec:
+    """The tracker that a plugin is. Raises for one that says what it needs, and not what for."""
+    if _OBSERVER not in callers:
+        raise ValueError(f"it implements {_NEEDS} without {_OBSERVER}")
+    needs = _function(callers[_NEEDS])() if _NEEDS in callers else Needs(requires={})
+    if not isinstance(needs, Needs):
+        raise TypeError(f"{_NEEDS} gave a {type(needs).__name__}, not a {Needs.__name__}")
+    function = _function(callers[_OBSERVER])
+    summary = (inspect.getdoc(function) or "").partition("\n")[0]
+    return TrackerSpec(
+        name=name,
+        target=f"{function.__module__}:{_OBSERVER}",
+        summary=one_line(summary),
+        requires=needs.requires,
+        extra=needs.extra,
+        observe=callers[_OBSERVER],
+    )
 
 
 def _package(spec: Spec) -> str:

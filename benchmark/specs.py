@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -178,7 +178,8 @@ class TaskSpec(_Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What an export to one format requires beside its back end: ``requires`` and ``extra`` as those of a spec."""
+    """What an export to one format requires beside its back end, or what a tracker requires: ``requires`` and ``extra`` as those
+    of a spec."""
 
     requires: Mapping[str, str]
     extra: str = ""
@@ -301,4 +302,12 @@ class RuntimeSpec(_Spec):
             raise ValueError(f"{self.name}: unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}")
 
 
-Spec: TypeAlias = TaskSpec | BackendSpec | CompressorSpec | RuntimeSpec
+@dataclass(frozen=True, kw_only=True)
+class TrackerSpec(_Spec):
+    """A tracker, as the registry declares it of a plugin that implements ``benchmark_cell_finished``. ``observe``: calls it with
+    ``cell`` and ``row``."""
+
+    observe: Callable[..., object] = field(compare=False)
+
+
+Spec: TypeAlias = TaskSpec | BackendSpec | CompressorSpec | RuntimeSpec | TrackerSpec

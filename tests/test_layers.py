@@ -34,7 +34,7 @@ ORDER = (
     ),
     *("store", "registry", "suite", "own", "plan", "folders", "bundle", "step_report", "jobs"),
     *("runner", "explain", "forecast"),
-    *("statistics", "ranking", "recommend", "leaderboard", "compare", "overall", "render", "export", "verify"),
+    *("statistics", "ranking", "recommend", "leaderboard", "compare", "overall", "render", "export", "verify", "tracking"),
     *("data_command", "testing", "cli", "__main__"),
 )
 """The modules of the host, bottom up. Each imports only from those above it in this list."""
