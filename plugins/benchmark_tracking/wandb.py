@@ -6,7 +6,6 @@ ended is in the run's config, ``finished_utc``.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ def benchmark_cell_finished(cell: FinishedCell, row: Mapping[str, Any]) -> None:
     os.environ |= dict.fromkeys(_PLACES, str(cell.output))  # else it writes into the home folder too
     import wandb
 
-    id_ = hashlib.sha256(f"{cell.suite}: {cell.label}".encode()).hexdigest()[:16]
+    id_ = _cells.identity(cell)
     for old in (cell.output / "wandb").glob(f"offline-run-*-{id_}"):
         shutil.rmtree(old)  # of this cell, as it was told before
     quiet = wandb.Settings(
