@@ -19,7 +19,7 @@ import benchmark
 from benchmark import data_command
 from benchmark.budget import DEVICES, DeviceTier
 from benchmark.errors import USER_MISTAKE, UserError
-from benchmark.registry import Registry, did_you_mean, discover, nearest
+from benchmark.registry import Provider, Registry, did_you_mean, discover, nearest
 from benchmark.specs import TaskSpec
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "export":
             return _export(options, registry)
         if options.command == "leaderboard":
-            return _leaderboard(options)
+            return _leaderboard(options, registry)
         if options.command == "compare":
             return _compare(options)
         for broken in registry.broken:
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--suite", metavar="NAME|FILE", help="run a suite: one that comes with PocketBench, or a TOML file")
     _add_grid(parser)
     _add_plugin(parser)
+    _add_track(parser)
     parser.add_argument("--fresh", action="store_true", help="run every step again")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, be reused or be skipped, and why")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a cell failed or a plugin is broken")
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--format", metavar="NAME", default="onnx", help="onnx, or what a runtime writes: c; default: onnx")
     leaderboard = commands.add_parser("leaderboard", help="make the tables of a run again, and print them", allow_abbrev=False)
     leaderboard.add_argument("results", metavar="DIR", type=Path, help="its results folder")
+    _add_track(leaderboard, default=argparse.SUPPRESS)
     leaderboard.add_argument("--plots", action="store_true", help="also draw plots for a paper, into DIR/plots")
     explain = commands.add_parser("explain", help="why a cell would run again, or be reused", allow_abbrev=False)
     explain.add_argument("cell", metavar="CELL", help="a part of its name as --dry-run prints it")
@@ -167,6 +169,11 @@ def _with_nearest(message: str, parser: argparse.ArgumentParser) -> str:
 def _add_plugin(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     text = "also load a plugin that is a single file, not installed; may be repeated"
     parser.add_argument("--plugin", metavar="FILE.py", type=Path, action="append", help=text, default=default)
+
+
+def _add_track(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    text = "afterwards tell this tracker of the cells that are new or have changed; may be repeated"
+    parser.add_argument("--track", metavar="NAME", action="append", help=text, default=default)
 
 
 def _add_grid(parser: argparse.ArgumentParser) -> None:
@@ -225,6 +232,7 @@ def _run(options: argparse.Namespace, registry: Registry) -> int:
     from benchmark import runner
     from benchmark.folders import Layout
 
+    trackers = _trackers(options, registry)
     suite, registry, folder = _suite(options, registry)
     layout = Layout(folder)
     if options.dry_run:
@@ -241,6 +249,7 @@ def _run(options: argparse.Namespace, registry: Registry) -> int:
             require_enforced=options.require_enforced,
         )
     failed = _finish(ended, layout.root)
+    _track(trackers, layout, registry)
     if mistakes := {f"task {cell.task}: {reason}" for cell, reason in ended.unprepared() if cell.task in suite.own}:
         raise UserError(f"suite {suite.name}: {'; '.join(sorted(mistakes))}")  # what the suite says of a file is not so
     return 1 if options.strict and (failed or registry.broken) else 0
@@ -352,17 +361,45 @@ def _answer(options: argparse.Namespace) -> tuple[Answer, dict[str, float]]:
     return answer(options.task, mine, tier), next(table["baselines"] for table in tables if table["task"] == options.task)
 
 
-def _leaderboard(options: argparse.Namespace) -> int:
-    from benchmark.folders import open_run
+def _leaderboard(options: argparse.Namespace, registry: Registry) -> int:
+    from benchmark.folders import Layout, open_run
     from benchmark.render.child import render
 
+    trackers = _trackers(options, registry)
     open_run(options.results).close()
     print(render(options.results).read_text(encoding="utf-8"))
     if options.plots:
         from benchmark.render.child import draw
 
         print(f"{draw(options.results)} plots: {options.results}/plots/")
+    _track(trackers, Layout(options.results), registry)
     return 0
+
+
+def _trackers(options: argparse.Namespace, registry: Registry) -> list[Provider]:
+    """What ``--track`` names. Raises UserError for what cannot be used, before anything runs."""
+    found = []
+    for name in dict.fromkeys(options.track or ()):
+        try:
+            tracker = registry.get("tracker", name)
+        except UserError as error:
+            broken = [f"--track: {one}" for one in registry.broken if one.entry_point == name]
+            raise UserError(broken[0] if broken else f"--track: {error}") from None
+        if tracker.missing:
+            raise UserError(f"--track: {name} {tracker.hint}")
+        found.append(tracker)
+    return found
+
+
+def _track(trackers: Sequence[Provider], layout: Layout, registry: Registry) -> None:
+    """Tells trackers of what the results folder holds, and the user how that went."""
+    from benchmark import tracking
+
+    for tracker in trackers:
+        tracked = tracking.track(tracker, layout, registry.files)
+        print(f"{tracker.spec.name}: told of {tracked.told} cells that are new or have changed: {tracked.output}/")
+        if tracked.problem:
+            print(f"warning: {tracked.problem}", file=sys.stderr)
 
 
 def _quantity(option: str, parse: Callable[[str], Number], text: str | None) -> Number | None:

@@ -101,6 +101,27 @@ class Context:
     report: Callable[..., None]
 
 
+@dataclass(frozen=True)
+class FinishedCell:
+    """A cell that has ended, as a tracker is told of it. ``label``: how it is named to people, unique within its suite. Up to
+    ``outcome``: as the columns of its row. ``curves``: (name of a step, path of its ``curve.csv``), in order, of those steps from
+    training to the artifact that logged one; its first column is ``step``, all are numbers. ``output``: an existing folder to
+    write into, the same for all cells and kept between runs."""
+
+    label: str
+    suite: str
+    task: str
+    fold: int
+    backend: str
+    architecture: str
+    recipe: str
+    runtime: str
+    seed: int
+    outcome: str
+    curves: tuple[tuple[str, Path], ...]
+    output: Path
+
+
 class TaskCode(Protocol):
     """Code behind a TaskSpec. An optional method ``trivial(train: Split, x) -> float32 (N, K)`` is the one-feature
     baseline to beat: probabilities for inputs ``x``, called with validation and test inputs, never with their labels."""

@@ -16,15 +16,15 @@ import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import pluggy
 
 from benchmark import hookspecs, plugin_files
-from benchmark.errors import UserError, described
-from benchmark.specs import BackendSpec, CompressorSpec, RuntimeSpec, SearcherSpec, Spec, TaskSpec
+from benchmark.errors import UserError, described, one_line
+from benchmark.specs import BackendSpec, CompressorSpec, Needs, RuntimeSpec, SearcherSpec, Spec, TaskSpec, TrackerSpec
 
-Kind: TypeAlias = Literal["task", "backend", "compressor", "runtime", "searcher"]
+Kind: TypeAlias = Literal["task", "backend", "compressor", "runtime", "searcher", "tracker"]
 GROUP = "benchmark"
 OWN = "pocketbench"
 _HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
@@ -34,6 +34,7 @@ _HOOKS: dict[str, tuple[Kind, type[Spec]]] = {
     "benchmark_runtimes": ("runtime", RuntimeSpec),
     "benchmark_searchers": ("searcher", SearcherSpec),
 }
+_OBSERVER, _NEEDS = "benchmark_cell_finished", "benchmark_tracker_needs"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Registry:
     compressors: Mapping[tuple[str | None, str], Provider] = field(default_factory=dict)
     runtimes: Mapping[str, Provider] = field(default_factory=dict)
     searchers: Mapping[str, Provider] = field(default_factory=dict)
+    trackers: Mapping[str, Provider] = field(default_factory=dict)
     broken: tuple[Broken, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -107,12 +109,19 @@ class Registry:
             self.compressors.values(),
             self.runtimes.values(),
             self.searchers.values(),
+            self.trackers.values(),
         )
         return sorted((provider for group in groups for provider in group), key=lambda provider: provider.path)
 
-    def get(self, kind: Literal["task", "backend", "runtime", "searcher"], name: str) -> Provider:
+    def get(self, kind: Literal["task", "backend", "runtime", "searcher", "tracker"], name: str) -> Provider:
         """The provider of that kind and name; raises UserError with the nearest name."""
-        groups = {"task": self.tasks, "backend": self.backends, "runtime": self.runtimes, "searcher": self.searchers}
+        groups = {
+            "task": self.tasks,
+            "backend": self.backends,
+            "runtime": self.runtimes,
+            "searcher": self.searchers,
+            "tracker": self.trackers,
+        }
         found = groups[kind]
         if name not in found:
             raise UserError(f"unknown {kind} {name!r}{nearest(name, found)}")
@@ -214,7 +223,7 @@ def _resolved(providers: Collection[Provider]) -> Iterator[Provider]:
 
 
 def _registry(providers: Iterable[Provider], broken: Iterable[Broken]) -> Registry:
-    by_kind: dict[Kind, dict[Any, Provider]] = {"task": {}, "backend": {}, "compressor": {}, "runtime": {}, "searcher": {}}
+    by_kind: dict[Kind, dict[Any, Provider]] = {kind: {} for kind in get_args(Kind)}
     for provider in sorted(providers, key=lambda provider: provider.path):
         spec = provider.spec
         key = (spec.backend, spec.name) if isinstance(spec, CompressorSpec) else spec.name
@@ -225,6 +234,7 @@ def _registry(providers: Iterable[Provider], broken: Iterable[Broken]) -> Regist
         compressors=by_kind["compressor"],
         runtimes=by_kind["runtime"],
         searchers=by_kind["searcher"],
+        trackers=by_kind["tracker"],
         broken=tuple(broken),
     )
 
@@ -242,21 +252,50 @@ def _specs(module: object, name: str) -> Iterable[tuple[Kind, Spec]]:
     manager.add_hookspecs(hookspecs)
     manager.register(module, name=name)
     manager.check_pending()
-    callers = manager.get_hookcallers(module)
+    callers = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
     if not callers:
         raise ValueError("it implements no hook: decorate them with benchmark.hookimpl")
-    for caller in callers:
+    for caller in callers.values():
         (implementation,) = caller.get_hookimpls()
-        for parameter in inspect.signature(implementation.function).parameters.values():
-            # pluggy never passes an argument that has a default: the plugin would silently see the default.
-            raise ValueError(f"{caller.name}: unexpected argument {parameter.name!r}")
+        for parameter in inspect.signature(implementation.function).parameters:
+            if parameter not in implementation.argnames:
+                # pluggy never passes an argument that has a default: the plugin would silently see the default.
+                raise ValueError(f"{caller.name}: unexpected argument {parameter!r}")
+    if _OBSERVER in callers or _NEEDS in callers:
+        yield "tracker", _tracker(callers, name)
+    for caller in (callers[hook] for hook in _HOOKS if hook in callers):
         kind, wanted = _HOOKS[caller.name]
-        for spec in cast(Iterable[object], implementation.function()):
+        for spec in cast(Iterable[object], _function(caller)()):
             if not isinstance(spec, wanted):
                 raise TypeError(f"{caller.name} gave a {type(spec).__name__}, not a {wanted.__name__}")
             if importlib.util.find_spec(_package(spec)) is None:
                 raise ValueError(f"{spec.name}: target {spec.target!r}: there is no package {_package(spec)!r}")
             yield kind, spec
+
+
+def _function(caller: pluggy.HookCaller) -> Callable[..., object]:
+    """What the only plugin of a manager implements a hook by."""
+    (implementation,) = caller.get_hookimpls()
+    return implementation.function
+
+
+def _tracker(callers: Mapping[str, pluggy.HookCaller], name: str) -> TrackerSpec:
+    """The tracker that a plugin is. Raises for one that says what it needs, and not what for."""
+    if _OBSERVER not in callers:
+        raise ValueError(f"it implements {_NEEDS} without {_OBSERVER}")
+    needs = _function(callers[_NEEDS])() if _NEEDS in callers else Needs(requires={})
+    if not isinstance(needs, Needs):
+        raise TypeError(f"{_NEEDS} gave a {type(needs).__name__}, not a {Needs.__name__}")
+    function = _function(callers[_OBSERVER])
+    summary = (inspect.getdoc(function) or "").partition("\n")[0]
+    return TrackerSpec(
+        name=name,
+        target=f"{function.__module__}:{_OBSERVER}",
+        summary=one_line(summary),
+        requires=needs.requires,
+        extra=needs.extra,
+        observe=callers[_OBSERVER],
+    )
 
 
 def _package(spec: Spec) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -193,7 +193,8 @@ class TaskSpec(_Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What an export to one format requires beside its back end: ``requires`` and ``extra`` as those of a spec."""
+    """What an export to one format requires beside its back end, or what a tracker requires: ``requires`` and ``extra`` as those
+    of a spec."""
 
     requires: Mapping[str, str]
     extra: str = ""
@@ -330,4 +331,12 @@ class SearcherSpec(_Spec):
             raise ValueError(f"{self.name}: parameter {taken[0]} is the search's own, by which its rows are named")
 
 
-Spec: TypeAlias = TaskSpec | BackendSpec | CompressorSpec | RuntimeSpec | SearcherSpec
+@dataclass(frozen=True, kw_only=True)
+class TrackerSpec(_Spec):
+    """A tracker, as the registry declares it of a plugin that implements ``benchmark_cell_finished``. ``observe``: calls it with
+    ``cell`` and ``row``."""
+
+    observe: Callable[..., object] = field(compare=False)
+
+
+Spec: TypeAlias = TaskSpec | BackendSpec | CompressorSpec | RuntimeSpec | SearcherSpec | TrackerSpec

@@ -134,6 +134,9 @@ def test_list_imports_nothing_heavy() -> None:
         "flax",
         "rich",
         "tabulate",
+        "tensorboard",
+        "mlflow",
+        "wandb",
     }
 
 

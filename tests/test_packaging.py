@@ -31,7 +31,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     top = {name.partition("/")[0] for name in names}
     assert top == {
         *("benchmark", "benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx", "benchmark_pack"),
-        *("benchmark_mcu", "benchmark_litert", "benchmark_executorch"),
+        *("benchmark_mcu", "benchmark_litert", "benchmark_executorch", "benchmark_tracking"),
         *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
         *("benchmark_medmnist", "benchmark_occupancy", "benchmark_har", "benchmark_own"),
         f"{wheel.name.rsplit('-', 3)[0]}.dist-info",
@@ -107,6 +107,9 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
         "task/taiwan-credit",
         "task/uci-har",
         "task/watch-imu",
+        "tracker/mlflow",
+        "tracker/tensorboard",
+        "tracker/wandb",
     ]
     for name in ("plugins", "tasks"):
         code = f"import sys; sys.path[:] = [{str(site)!r}, *sys.path]; import {name}"

@@ -26,6 +26,7 @@ from benchmark.registry import (
     package_digest,
     tool_version,
 )
+from benchmark.specs import TrackerSpec
 
 OURS = f"pocketbench {benchmark.__version__}"
 _numbers = itertools.count()
@@ -76,6 +77,7 @@ def provider_of(registry: Registry, name: str) -> Provider:
     return provider
 
 
+TRACKER = IMPORTS + "@hookimpl\ndef benchmark_cell_finished(cell, row):\n    'Looks.\\n\\n    More.'\n"
 HOOK = IMPORTS + "@hookimpl\ndef benchmark_compressors(ARGUMENTS):\n"
 SPEC = 'CompressorSpec(name="bad", target="MODULE:X", summary="S.", stage="model", backend="torch")'
 
@@ -147,6 +149,24 @@ WRONG = {
     "has its code nowhere": (
         HOOK.replace("ARGUMENTS", "") + f"    return [{SPEC.replace('MODULE', 'package_of_nobody.code')}]\n",
         "ValueError: bad: target 'package_of_nobody.code:X': there is no package 'package_of_nobody'",
+    ),
+    "says what it needs, and not what for": (
+        IMPORTS + "from benchmark import Needs\n@hookimpl\ndef benchmark_tracker_needs():\n    return Needs(requires={})\n",
+        "ValueError: it implements benchmark_tracker_needs without benchmark_cell_finished",
+    ),
+    "needs something else": (
+        TRACKER + "@hookimpl\ndef benchmark_tracker_needs():\n    return {'requires': {}}\n",
+        "TypeError: benchmark_tracker_needs gave a dict, not a Needs",
+    ),
+    "observes by another argument": (
+        TRACKER.replace("row", "rows"),
+        "PluginValidationError: Plugin 'plug' for hook 'benchmark_cell_finished' hookimpl definition: "
+        "benchmark_cell_finished(cell, rows) "
+        "Argument(s) {'rows'} are declared in the hookimpl but can not be found in the hookspec",
+    ),
+    "observes with a default": (
+        TRACKER.replace("row", "row=None"),
+        "ValueError: benchmark_cell_finished: unexpected argument 'row'",
     ),
     "requires a submodule": (
         HOOK.replace("ARGUMENTS", "") + f"    return [{SPEC[:-1]}, requires={{'package_of_nobody.sub': 'nobody'}})]\n",
@@ -257,6 +277,32 @@ def benchmark_compressors():
         found = registry.compressor(backend, "same")
         assert found is not None
         assert found.path == path
+
+
+def test_a_tracker_has_the_name_of_its_entry_point_and_two_of_one_name_clash(install: Install) -> None:
+    needs = "@hookimpl\ndef benchmark_tracker_needs():\n    return Needs(requires={'left_of_nobody': 'left-pad'}, extra='pad')\n"
+    module = install("a-first", f"from benchmark import Needs\n{TRACKER}{needs}")
+    install("b-second", TRACKER + GOOD.removeprefix(IMPORTS))
+    registry = discover()
+    tracker = registry.get("tracker", "plug")
+    assert (tracker.path, tracker.distribution, tracker.spec.summary) == ("tracker/plug", "a-first", "Looks.")
+    assert (tracker.spec.target, tracker.hint) == (
+        f"{module}:benchmark_cell_finished",
+        "needs left-pad: pip install 'a-first[pad]'",
+    )
+    assert brought_by(registry, "b-second") == ["compressor/torch/b-second"]
+    assert broken_by(registry, "b-second") == [
+        Broken("plug", "b-second", "1.0", "tracker/plug is already provided by a-first 1.0")
+    ]
+
+
+def test_an_observer_may_leave_out_an_argument(install: Install) -> None:
+    install("short", TRACKER.replace("cell, row", "row") + "    row['seen'] = True\n")
+    spec = discover().trackers["plug"].spec
+    assert isinstance(spec, TrackerSpec)
+    row: dict[str, bool] = {}
+    spec.observe(cell=None, row=row)
+    assert row == {"seen": True}
 
 
 # What is missing
