@@ -241,9 +241,12 @@ def _registry(providers: Iterable[Provider], broken: Iterable[Broken]) -> Regist
 
 def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
     assert point.dist is not None  # entry points read from installed metadata always know their distribution
-    if "Name" not in point.dist.metadata:
-        return "unknown", "unknown"  # a half-removed distribution: its METADATA is gone, its entry points are not
-    return point.dist.name, point.dist.version
+    try:
+        named = "Name" in point.dist.metadata
+    except OSError:  # of importlib_metadata, which finds distributions wherever a library of a plugin has imported it
+        named = False
+    # In a half-removed distribution METADATA is gone, the entry points are not.
+    return (point.dist.name, point.dist.version) if named else ("unknown", "unknown")
 
 
 def _specs(module: object, name: str) -> Iterable[tuple[Kind, Spec]]:
