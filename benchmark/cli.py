@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import re
 import signal
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from benchmark.runner import Ended, Progress
     from benchmark.store import StepResult
     from benchmark.suite import Suite
+    from benchmark.warm import Earlier
 
 Number = TypeVar("Number", int, float)
 INTERRUPTED = 130
@@ -183,6 +185,8 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", metavar="N", type=_count, help="folds 0 to N-1 instead of the suite's")
     parser.add_argument("--jobs", metavar="N", type=_count, help="build jobs at once; default: as many as there are cores for")
     parser.add_argument("--results", metavar="DIR", type=Path, help="results folder; default: results/<suite>")
+    warm = "searches also begin with what did best on other tasks in this results folder"
+    parser.add_argument("--warm-start", metavar="DIR", type=Path, help=warm)
 
 
 def _count(text: str) -> int:
@@ -204,8 +208,9 @@ def _list(registry: Registry) -> int:
     return 1 if registry.broken else 0
 
 
-def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Registry, Path]:
-    """The part of the suite that was asked for, all of it checked, the registry with its own tasks, and its results folder."""
+def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Registry, Path, Earlier | None]:
+    """The part of the suite that was asked for, all of it checked, the registry with its own tasks, its results folder, and the
+    run that its searches start from."""
     from benchmark import runner
     from benchmark import suite as suites
     from benchmark.own import with_own
@@ -225,7 +230,22 @@ def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Regi
             plan(one, registry, {}, runner.machine())
     except UserError as error:
         raise UserError(f"suite {suite.name}: {error}") from None
-    return suite, registry, options.results or Path("results") / suite.name
+    if options.warm_start and not suite.search:
+        raise UserError(f"--warm-start: suite {suite.name} has no searches that could start from {options.warm_start}")
+    earlier = _earlier(options.warm_start) if options.warm_start else None
+    return suite, registry, options.results or Path("results") / suite.name, earlier
+
+
+def _earlier(results: Path) -> Earlier:
+    """The run in a results folder, as searches start from it."""
+    from benchmark.folders import open_run
+    from benchmark.render.child import render
+    from benchmark.warm import Earlier
+
+    with contextlib.closing(open_run(results)) as store:
+        name = store.meta("suite")["name"]
+    render(results)
+    return Earlier(name, tuple(json.loads((results / "rows.json").read_text(encoding="utf-8"))))
 
 
 def _run(options: argparse.Namespace, registry: Registry) -> int:
@@ -233,10 +253,10 @@ def _run(options: argparse.Namespace, registry: Registry) -> int:
     from benchmark.folders import Layout
 
     trackers = _trackers(options, registry)
-    suite, registry, folder = _suite(options, registry)
+    suite, registry, folder, earlier = _suite(options, registry)
     layout = Layout(folder)
     if options.dry_run:
-        return _dry_run(suite, registry, layout, options)
+        return _dry_run(suite, registry, layout, earlier, options)
     _fetch(suite, registry, layout)
     with _progress() as progress:
         ended = runner.run(
@@ -247,6 +267,7 @@ def _run(options: argparse.Namespace, registry: Registry) -> int:
             jobs=options.jobs,
             fresh=options.fresh,
             require_enforced=options.require_enforced,
+            earlier=earlier,
         )
     failed = _finish(ended, layout.root)
     _track(trackers, layout, registry)
@@ -289,7 +310,9 @@ def _fetch(suite: Suite, registry: Registry, layout: Layout) -> None:
             print(f"warning: task {name}: {error}", file=sys.stderr)
 
 
-def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, set[tuple[str, int]], dict[str, StepResult]]:
+def _planned(
+    suite: Suite, registry: Registry, layout: Layout, earlier: Earlier | None
+) -> tuple[Plan, set[tuple[str, int]], dict[str, StepResult]]:
     """What a run would do now: the plan, the (task, fold) pairs that are prepared, and the results that it would reuse."""
     from benchmark import runner
     from benchmark.plan import plan, plan_preparation
@@ -297,10 +320,10 @@ def _planned(suite: Suite, registry: Registry, layout: Layout) -> tuple[Plan, se
 
     preparation = plan_preparation(suite, registry)
     known = runner.prepared_folds(preparation, runner.look_up(layout, preparation.values()))
-    whole = plan(suite, registry, known, runner.machine())
+    whole = plan(suite, registry, known, runner.machine(), earlier=earlier)
     if whole.searches:
         searched = outcomes(whole.searches, runner.look_up(layout, whole.steps.values()))
-        whole = plan(suite, registry, known, runner.machine(), searched)
+        whole = plan(suite, registry, known, runner.machine(), searched, earlier)
     return whole, set(known), runner.look_up(layout, whole.steps.values())
 
 
@@ -329,8 +352,6 @@ def _export(options: argparse.Namespace, registry: Registry) -> int:
 
 def _answer(options: argparse.Namespace) -> tuple[Answer, dict[str, float]]:
     """The method that suits what was asked for, and the test scores of the task's baselines."""
-    import json
-
     from benchmark.budget import parse_bytes, parse_seconds
     from benchmark.folders import open_run
     from benchmark.recommend import answer
@@ -443,9 +464,9 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
     from benchmark.folders import Layout
     from benchmark.store import open_store
 
-    suite, registry, folder = _suite(options, registry)
+    suite, registry, folder, earlier = _suite(options, registry)
     layout = Layout(folder)
-    whole, _, finished = _planned(suite, registry, layout)
+    whole, _, finished = _planned(suite, registry, layout, earlier)
     cells = [cell for cell in whole.cells if options.cell in cell.label]
     if not cells:
         words = {word for cell in whole.cells for word in re.split(r" · |: | ", cell.label)}
@@ -461,12 +482,12 @@ def _explain(options: argparse.Namespace, registry: Registry) -> int:
     return 0
 
 
-def _dry_run(suite: Suite, registry: Registry, layout: Layout, options: argparse.Namespace) -> int:
+def _dry_run(suite: Suite, registry: Registry, layout: Layout, earlier: Earlier | None, options: argparse.Namespace) -> int:
     from benchmark import runner
     from benchmark.forecast import forecast
     from benchmark.plan import MEASURED, blocked, judge, worth_measuring
 
-    whole, known, finished = _planned(suite, registry, layout)
+    whole, known, finished = _planned(suite, registry, layout, earlier)
     finished = {} if options.fresh else finished
     for cell in whole.cells:
         steps = cell.steps()
@@ -531,6 +552,9 @@ class _Lines:
         for note in self._notes.new(result):
             print(f"    {note}", flush=True)
 
+    def said(self, line: str) -> None:
+        print(f"    {line}", flush=True)
+
     def blocked(self, steps: int) -> None:
         print(_blocked(steps), flush=True)
 
@@ -575,6 +599,10 @@ class _Bar:
             self._bar.print(_ended(result), markup=False, highlight=False)
         for note in notes:
             self._bar.print(f"    {note}", markup=False, highlight=False)
+
+    def said(self, line: str) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, description=line)
 
     def blocked(self, steps: int) -> None:
         self._bar.print(_blocked(steps))

@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -27,6 +28,7 @@ from benchmark.space import Proposal, Space, Tried
 from benchmark.specs import STAGES, BackendSpec, CompressorSpec, Param, RuntimeSpec, Scalar, SearcherSpec, TaskSpec
 from benchmark.store import Outcome, StepResult, Store
 from benchmark.suite import PassCall, Recipe, SearchOptions, Suite, searched
+from benchmark.warm import SEARCHED, Earlier
 
 StepKind: TypeAlias = Literal[
     "prepare",
@@ -48,8 +50,6 @@ METHOD = ("backend", "architecture", "recipe", "runtime")
 """What names a method on a task, of a cell and of its row."""
 PLACE = ("task", "fold", *METHOD, "seed")
 """What tells the cells of a suite apart, and their rows."""
-SEARCHED = "searched"
-"""Stands for the architecture in cells whose architecture and recipe a search chooses."""
 LONGEST = 3
 """Passes in a recipe that a search proposes."""
 _SOURCE_FOLD = 0
@@ -272,11 +272,13 @@ def plan(
     prepared: Mapping[tuple[str, int], Prepared],
     machine: Machine,
     searched: Mapping[str, Found] | None = None,
+    earlier: Earlier | None = None,
 ) -> Plan:
     """The steps and cells of a suite. ``prepared``: what is known of each (task, fold); absent ones count as unknown.
-    ``searched``: what the searches that are over came to, by their steps. Raises UserError for names, parameters and orders that
+    ``searched``: what the searches that are over came to, by their steps; ``earlier``: the run whose best recipes they begin with
+    too. Raises UserError for names, parameters and orders that
     cannot be right; a combination that does not exist is a skipped cell."""
-    return Planner(suite, registry, prepared, machine, searched or {}).plan()
+    return Planner(suite, registry, prepared, machine, searched or {}, earlier).plan()
 
 
 @dataclass
@@ -288,6 +290,7 @@ class Planner:
     prepared: Mapping[tuple[str, int], Prepared]
     machine: Machine
     searched: Mapping[str, Found]
+    earlier: Earlier | None
     steps: dict[str, Step] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
     searches: dict[str, Search] = field(default_factory=dict)
@@ -461,14 +464,16 @@ class Planner:
         tiers = {tier.name: tier for tier in self.suite.tiers}
         for call, seconds, tier in itertools.product(options.searchers, options.seconds, options.tiers or ("",)):
             provider = self.registry.get("searcher", call.name)
-            empty = self._empty(task, fold, backend, SEARCHED, searched(call, seconds, tier), runtime, seed)
+            name = searched(call, seconds, tier, self.earlier.suite if self.earlier else "")
+            empty = self._empty(task, fold, backend, SEARCHED, name, runtime, seed)
             skipped = reason or (f"{provider.path} {provider.hint}" if provider.missing else "")
             if skipped or prepare is None or space is None:
                 self.cells.append(dataclasses.replace(empty, skipped=skipped))
                 continue
             params = _fill(cast(SearcherSpec, provider.spec).params, dict(call.params), f"searcher {call.name}")
             limited = tiers.get(tier)
-            own = dataclasses.replace(space, params=params, limits=_limits(limited))
+            starts = (*space.starts, *self._warm(spec, backend, space, limited, runtime))
+            own = dataclasses.replace(space, params=params, limits=_limits(limited), starts=starts)
             search = Search("", task, fold, backend.spec.name, runtime.spec.name, seed, call.name, seconds, limited, own)
             search = dataclasses.replace(search, step=self._search(search, provider, empty, prepare))
             self.searches[search.step] = search
@@ -516,6 +521,19 @@ class Planner:
             params={},
         )
 
+    def _warm(
+        self, task: TaskSpec, backend: Provider, space: Space, tier: DeviceTier | None, runtime: Provider
+    ) -> Iterator[Proposal]:
+        """What did best on other tasks, as far as it can be made here and is none of the starts."""
+        best = self.earlier.best(task, backend.spec.name, space.architectures, tier) if self.earlier else ()
+        for one in best:
+            recipe = _recipe(one)
+            if one in space.starts or self._possible(task, backend, one.architecture, recipe, runtime)[0]:
+                continue
+            with suppress(UserError):  # of an earlier version of a pass, whose parameters were others
+                self._check_parameters(backend, self._calls(backend, recipe), one, "")
+                yield one
+
     def _search(self, search: Search, provider: Provider, empty: Cell, prepare: Step) -> str:
         """The id of a search's step: everything that it may come to depends on is in it."""
         backend, runtime = self.registry.backends[search.backend], self.registry.runtimes[search.runtime]
@@ -560,14 +578,11 @@ class Planner:
             raise UserError(
                 f"{where} architecture {proposal.architecture!r}{nearest(proposal.architecture, space.architectures)}"
             )
-        recipe = Recipe(tuple(PassCall(name, tuple(sorted(params.items()))) for name, params in proposal.passes))
+        recipe = _recipe(proposal)
         if proposal not in space.starts and tuple(name for name, _ in proposal.passes) not in space.orders:
             raise UserError(f"{where} {recipe}, which cannot be: see space.orders")
-        spec = cast(BackendSpec, backend.spec)
         calls = self._calls(backend, recipe)
-        for call, provider in calls:
-            _fill(_compressor(provider).params, dict(call.params), f"{where} {call.name}")
-        _fill(spec.params, proposal.training, f"{where} training")
+        self._check_parameters(backend, calls, proposal, where)
         _, format_ = self._possible(
             cast(TaskSpec, self.registry.tasks[search.task].spec), backend, proposal.architecture, recipe, runtime
         )
@@ -576,6 +591,13 @@ class Planner:
             proposal.training,
         )
         return branch, calls, format_
+
+    def _check_parameters(
+        self, backend: Provider, calls: list[tuple[PassCall, Provider]], proposal: Proposal, where: str
+    ) -> None:
+        for call, provider in calls:
+            _fill(_compressor(provider).params, dict(call.params), f"{where} {call.name}")
+        _fill(cast(BackendSpec, backend.spec).params, proposal.training, f"{where} training")
 
     def asking(self, search: Search, history: Sequence[Tried], left: float) -> Step:
         """The step in which a searcher proposes what to try after ``history``, with ``left`` seconds of the search left."""
@@ -901,8 +923,11 @@ class _Branch:
 
 def chosen(proposal: Proposal) -> str:
     """A proposal as people are told of it: the network, what its training is given, and the recipe."""
-    recipe = Recipe(tuple(PassCall(name, tuple(sorted(params.items()))) for name, params in proposal.passes))
-    return " · ".join([proposal.architecture, *_given(proposal.training), str(recipe)])
+    return " · ".join([proposal.architecture, *_given(proposal.training), str(_recipe(proposal))])
+
+
+def _recipe(proposal: Proposal) -> Recipe:
+    return Recipe(tuple(PassCall(name, tuple(sorted(params.items()))) for name, params in proposal.passes))
 
 
 def _given(training: Mapping[str, Scalar]) -> list[str]:

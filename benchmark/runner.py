@@ -57,6 +57,7 @@ from benchmark.specs import CompressorSpec, TaskSpec
 from benchmark.step_report import FILE, StepReport, read_report
 from benchmark.store import REUSABLE, Outcome, StepResult, Store, open_store
 from benchmark.suite import Suite, dump
+from benchmark.warm import Earlier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,6 +89,10 @@ class Progress(Protocol):
 
     def finished(self, result: StepResult) -> None:
         """A step ended."""
+        return
+
+    def said(self, line: str) -> None:
+        """Something happened within a step."""
         return
 
     def blocked(self, steps: int) -> None:
@@ -122,10 +127,11 @@ def run(
     fresh: bool = False,
     mechanism: str | None = None,
     require_enforced: bool = False,
+    earlier: Earlier | None = None,
 ) -> Ended:
     """Runs every unfinished step of the suite and records the grid. ``jobs``: build jobs at once, by default as many as there are
     cores for. ``fresh``: reuse nothing. ``mechanism``: what is to enforce the limits, by default the strictest that there is.
-    ``require_enforced``: raise UserError where a limit cannot be enforced."""
+    ``require_enforced``: raise UserError where a limit cannot be enforced. ``earlier``: a run that searches start from."""
     limits.check_cores(suite.build.cores)
     enforcer = limits.choose(mechanism)
     if require_enforced and not sandbox.available():
@@ -140,7 +146,7 @@ def run(
         try:
             at_once, cores = jobs_at_once(suite, jobs), limits.available_cores()
             runner = _Runner(suite, layout, store, progress, fresh, at_once, cores, enforcer, require_enforced)
-            return runner.run(registry)
+            return runner.run(registry, earlier)
         except OSError as error:
             raise of_the_disk(layout.root, error) or error from None
         finally:
@@ -229,7 +235,7 @@ def machine() -> Machine:
 class _Child:
     """A running job. ``given``: bytes of its files when it began. ``current``: index of the step it is at, since ``since``
     (monotonic seconds). ``usages``: what it had used when each earlier step ended, ``took``: how long that was seen to take.
-    ``until``: when it is ended at the latest (monotonic), and ``why``. ``ended``: when it was seen to have ended. ``written``:
+    ``until``, ``why``, ``counted``: as those of its :class:`Job`. ``ended``: when it was seen to have ended. ``written``:
     the most bytes that it has added to its files.
     ``busy``: for each look the step it was at and how many of its threads were busy. ``stopped``: outcome and reason of the
     step for which it was ended."""
@@ -245,6 +251,7 @@ class _Child:
     since: float
     until: float
     why: str
+    counted: bool
     current: int = 0
     usages: list[limits.Usage] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
@@ -312,7 +319,7 @@ class _Runner:
     sources: dict[str, str] = field(default_factory=dict)  # prepare step -> the package that its data comes from
     plugin_files: Mapping[str, str] = field(default_factory=dict)  # module -> path
 
-    def run(self, registry: Registry) -> Ended:
+    def run(self, registry: Registry, earlier: Earlier | None) -> Ended:
         self.provenance = {"git_commit": _git_commit(), "python": sys.version.split()[0]}
         folders.sweep()
         here = limits.host_class()
@@ -322,11 +329,11 @@ class _Runner:
         self.plugin_files = registry.files
         self._stage("prepare", {step.id: step for step in preparation.values()}, self.jobs)
         known, here_now = prepared_folds(preparation, self.results), machine()
-        planner = Planner(self.suite, registry, known, here_now, {})
+        planner = Planner(self.suite, registry, known, here_now, {}, earlier)
         whole = planner.plan()
         if whole.searches:
             self._search(planner, whole.searches)
-            whole = plan(self.suite, registry, known, here_now, outcomes(whole.searches, self.results))
+            whole = plan(self.suite, registry, known, here_now, outcomes(whole.searches, self.results), earlier)
         self.store.replace_grid(_describe(self.suite, registry), (dataclasses.asdict(cell) for cell in whole.cells))
         self._keep_suite()
         self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
@@ -377,6 +384,7 @@ class _Runner:
             self.fresh,
             self._look_up,
             self._conclude_search,
+            self.progress.said,
         )
         self._work(searching, self.jobs)
 
@@ -508,8 +516,8 @@ class _Runner:
                 start_new_session=True,  # a signal from the terminal reaches the host alone
             )
         pidfd = os.pidfd_open(process.pid)
-        log_file = first / "log.txt"
-        return _Child(process, pidfd, job, cores, guard, log_file, temporary, given, started, wanted.until, wanted.why)
+        log_file, limit = first / "log.txt", (wanted.until, wanted.why)
+        return _Child(process, pidfd, job, cores, guard, log_file, temporary, given, started, *limit, wanted.counted)
 
     def _bytes_of(self, job: Sequence[Step], temporary: Path) -> int:
         """What the folders in which a job may write hold."""
@@ -631,7 +639,8 @@ class _Runner:
             result = self._conclude(step, dataclasses.replace(_with_usage(report, child, position), how=self._how(step)))
             self.results[step.id] = result
             self.steps_run += 1
-            self.progress.finished(result)
+            if child.counted:
+                self.progress.finished(result)
             if result.outcome != "ok":
                 for late in child.steps[position + 1 :]:
                     folders.remove(self.layout.part(late.id))

@@ -16,7 +16,7 @@ from typing import Any
 from benchmark.errors import UserError
 from benchmark.folders import Layout
 from benchmark.measure import size
-from benchmark.plan import Planner, Proposed, Search, Step
+from benchmark.plan import Planner, Proposed, Search, Step, chosen
 from benchmark.search import PARTS, Entry, Found, Log, found, tried
 from benchmark.space import Proposal
 from benchmark.specs import DEVICE_COUNTS
@@ -28,11 +28,13 @@ _OVER = "stopped: the time of its search was over"
 
 @dataclass(frozen=True)
 class Job:
-    """Steps for one process. ``until``: when it is ended at the latest (monotonic seconds), and ``why``."""
+    """Steps for one process. ``until``: when it is ended at the latest (monotonic seconds), and ``why``. ``counted``: whether
+    they are what the progress of their stage counts."""
 
     steps: list[Step]
     until: float = float("inf")
     why: str = ""
+    counted: bool = True
 
 
 def outcomes(searches: Mapping[str, Search], results: Mapping[str, StepResult]) -> dict[str, Found]:
@@ -64,7 +66,8 @@ class _Active:
 @dataclass
 class Searching:
     """Runs searches, ``at_once`` at a time, each in one job after the other. ``look_up``: makes the results of steps that are
-    finished known in ``results``. ``conclude``: records how the step of a search ended."""
+    finished known in ``results``. ``conclude``: records how the step of a search ended. ``say``: is told a line for each
+    proposal."""
 
     planner: Planner
     queue: list[Search]
@@ -75,6 +78,7 @@ class Searching:
     fresh: bool
     look_up: Callable[[Sequence[Step]], None]
     conclude: Callable[[Step, Outcome, str, float, dict[str, Any]], None]
+    say: Callable[[str], None]
     active: list[_Active] = field(default_factory=list)
 
     def next(self) -> Job | None:
@@ -197,7 +201,8 @@ class Searching:
         one.own = [step.id for step in steps if step.id not in one.log.begun]
         reused = sum(self.results[id_].seconds for id_ in one.own if id_ in self.results)
         begun = (*one.log.begun, *(id_ for id_ in one.own if id_ in self.results))
-        one.log = dataclasses.replace(one.log, spent=one.log.spent + reused, begun=begun)
+        # Were it not finished, it would be cut off when the time is over.
+        one.log = dataclasses.replace(one.log, spent=min(one.log.spent + reused, max(search.seconds, one.log.spent)), begun=begun)
         return None
 
     def _account(self, one: _Active, result: StepResult) -> None:
@@ -216,7 +221,7 @@ class Searching:
         one.log = dataclasses.replace(one.log, begun=tuple(dict.fromkeys((*one.log.begun, *one.running))))
         self._count(one)
         self._save(one)  # what it starts now is paid for, however the run ends
-        return Job(steps, one.mark + one.search.seconds - one.log.spent, _OVER)
+        return Job(steps, one.mark + one.search.seconds - one.log.spent, _OVER, counted=False)
 
     def _end_proposal(self, one: _Active, outcome: Outcome, reason: str) -> None:
         assert one.proposal is not None
@@ -241,6 +246,7 @@ class Searching:
             parts=_parts(self.results[id_] for id_ in one.own if id_ in self.results),
         )
         one.log = dataclasses.replace(one.log, entries=(*one.log.entries, entry))
+        self.say(f"{self.planner.steps[one.search.step].label}: {_line(one, entry)}")
         one.proposal, one.steps, one.own = None, None, []
         self._save(one)
 
@@ -249,6 +255,15 @@ class Searching:
         self.active.remove(one)
         step = self.planner.steps[one.search.step]
         self.conclude(step, outcome, reason, one.log.spent, {"log": one.log.to_json()})
+
+
+def _line(one: _Active, entry: Entry) -> str:
+    """A proposal that was tried, for people."""
+    about = f"{one.log.spent:.0f} of {one.search.seconds:g} s, proposal {len(one.log.entries)}: {chosen(entry.proposal)}"
+    if entry.score is None or entry.outcome != "ok":
+        return f"{about}: {entry.outcome} ({entry.reason})"
+    fits = "" if tried(entry, one.search.tier).fits else ", beyond the limits"
+    return f"{about}: {entry.score:.4f}, {entry.measured['artifact_bytes']:,.0f} bytes{fits}"
 
 
 def _first_job(missing: Sequence[Step], results: Mapping[str, StepResult]) -> list[Step]:

@@ -93,10 +93,11 @@ class SearchOptions:
         return tuple(searched(*one) for one in itertools.product(self.searchers, self.seconds, self.tiers or ("",)))
 
 
-def searched(searcher: PassCall, seconds: float, tier: str) -> str:
-    """The name of a search: its searcher with all that it was given, as in ``optuna(seconds=60.0, tier="S")``."""
-    total = int(seconds) if seconds.is_integer() else seconds
-    given = {**dict(searcher.params), "seconds": total, **({"tier": tier} if tier else {})}
+def searched(searcher: PassCall, seconds: float, tier: str, warm: str = "") -> str:
+    """The name of a search: its searcher with all that it was given, as in ``optuna(seconds=60, tier="S")``. ``warm``: the suite
+    whose run it begins with."""
+    texts = {name: text for name, text in (("tier", tier), ("warm", warm)) if text}
+    given = {**dict(searcher.params), "seconds": int(seconds) if seconds.is_integer() else seconds, **texts}
     return str(PassCall(searcher.name, tuple(sorted(given.items()))))
 
 

@@ -77,7 +77,7 @@ def planned(path: Path, results: Path) -> tuple[Suite, Registry, Planner, Mappin
     suite, registry = load(str(path)), discover(FILES)
     preparation = plan_preparation(suite, registry)
     known = runner.prepared_folds(preparation, runner.look_up(Layout(results), preparation.values()))
-    planner = Planner(suite, registry, known, runner.machine(), {})
+    planner = Planner(suite, registry, known, runner.machine(), {}, None)
     return suite, registry, planner, planner.plan().searches
 
 
