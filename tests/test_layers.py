@@ -87,7 +87,7 @@ def _packages() -> dict[str, list[Provider]]:
 def test_all_built_ins_are_there() -> None:
     assert set(_packages()) == {
         *("benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx", "benchmark_mcu", "benchmark_pack"),
-        *("benchmark_litert", "benchmark_executorch", "benchmark_optuna", "benchmark_tracking"),
+        *("benchmark_litert", "benchmark_executorch", "benchmark_optuna", "benchmark_tracking", "benchmark_flaml"),
         *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
         *("benchmark_medmnist", "benchmark_occupancy", "benchmark_har", "benchmark_own"),
     }

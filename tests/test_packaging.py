@@ -31,7 +31,8 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     top = {name.partition("/")[0] for name in names}
     assert top == {
         *("benchmark", "benchmark_torch", "benchmark_jax", "benchmark_sklearn", "benchmark_onnx", "benchmark_pack"),
-        *("benchmark_mcu", "benchmark_litert", "benchmark_executorch", "benchmark_tracking"),
+        *("benchmark_mcu", "benchmark_litert", "benchmark_executorch", "benchmark_optuna", "benchmark_tracking"),
+        "benchmark_flaml",
         *("benchmark_mnist", "benchmark_nodule", "benchmark_credit", "benchmark_imu"),
         *("benchmark_medmnist", "benchmark_occupancy", "benchmark_har", "benchmark_own"),
         f"{wheel.name.rsplit('-', 3)[0]}.dist-info",
@@ -60,6 +61,7 @@ def test_the_wheel_works_from_elsewhere_and_does_not_pollute(wheel: Path, tmp_pa
     assert (run.returncode, run.stderr) == (0, "")
     listed = [line.split()[0] for line in run.stdout.splitlines()]
     assert listed == [
+        "backend/flaml",
         "backend/jax",
         "backend/sklearn",
         "backend/torch",

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,6 +25,7 @@ from onnx import numpy_helper
 
 import benchmark
 from benchmark.suite import shipped
+from benchmark.testing import check_backend
 
 share_a_run = pytest.mark.xdist_group("strangers")
 
@@ -84,7 +86,7 @@ def test_public_names_are_enough(package: Path) -> None:
         if isinstance(node, ast.Import):
             assert not [alias.name for alias in node.names if alias.name.startswith("benchmark")]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("benchmark"):
-            assert node.module in {"benchmark", "benchmark_torch", "benchmark_jax"}
+            assert node.module in {"benchmark", "benchmark_torch", "benchmark_jax", "benchmark_onnx"}
             assert {alias.name for alias in node.names} <= set(importlib.import_module(node.module).__all__)
             used.add(node.module)
     assert ("benchmark" in used) == (package.name not in {"import_error", "syntax_error", "system_exit"})
@@ -116,6 +118,64 @@ def test_the_task_learns_from_training_rows_alone(monkeypatch: pytest.MonkeyPatc
         np.testing.assert_allclose(data.train.x.std(axis=0), 1, atol=1e-5)
         assert min(abs(split.x.mean(axis=0)).max() for split in splits[1:]) > 0.01
     assert sorted(row for data in folds for row in data.test.units.tolist()) == list(range(569))
+
+
+# PyTorch Lightning
+
+LIGHTNING = HERE / "plugins_under_test" / "lightning" / "pocketbench_lightning.py"
+
+
+def test_a_lightning_module_keeps_the_rules() -> None:
+    """In eighty lines, half of which a user of Lightning has already."""
+    assert len(LIGHTNING.read_text(encoding="utf-8").splitlines()) <= 80
+    check_backend("lightning", files=[LIGHTNING])
+
+
+def test_a_lightning_module_beside_ours(command: Command, site: Site, tmp_path: Path, rows: Callable[[Path], list[Row]]) -> None:
+    """Its rows are as good as those of PyTorch, a pass works on its file, and it leaves nothing where the run was started."""
+    (tmp_path / "lit.toml").write_text(
+        """
+[suite]
+name = "lit"
+tasks = ["german-credit"]
+backends = ["lightning", "torch"]
+[train]
+updates = 100
+[measure]
+processes = 1
+rounds = 1
+calls = 7
+[[recipe]]
+passes = ["int8-static"]
+""",
+        encoding="utf-8",
+    )
+    run = command("--suite", "lit.toml", "--strict", path=[site("lightning")])
+    assert (run.returncode, run.stderr) == (0, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lit.toml", "results", "site"]
+    found = {(row["backend"], row["recipe"]): row for row in rows(tmp_path / "results" / "lit")}
+    assert {name: row["outcome"] for name, row in found.items()} == {
+        (backend, recipe): "ok" for backend in ("lightning", "torch") for recipe in ("reference", "int8-static")
+    }
+    theirs = found["lightning", "reference"]
+    assert (theirs["updates"], theirs["stopped_by"]) == ("100", "updates")
+    assert float(theirs["score"]) > 0.7
+    assert {"lightning", "pocketbench-lightning"} <= json.loads(theirs["versions"]).keys()
+    for folder in (tmp_path / "results" / "lit" / "steps").iterdir():
+        if (folder / "output" / "model.pt").exists():
+            assert {path.name for path in (folder / "output").iterdir()} == {"meta.json", "model.pt"}
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, which in a run go to a log
+def test_a_lightning_module_stops_at_the_deadline(make_context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # which Lightning would leave behind
+        monkeypatch.setenv(name, "0")
+    monkeypatch.syspath_prepend(LIGHTNING.parent)
+    training = {"updates": 1000, "batch": 64, "lr": 1e-3}
+    context, journal = make_context("german-credit", "mlp", training=training, params=training, seconds=0)
+    importlib.import_module("pocketbench_lightning").Lightning().train(context)
+    assert journal.training == {"updates": 1, "stopped_by": "deadline"}
+    assert [point["step"] for point in journal.curve] == [1]
 
 
 # Broken ones

@@ -1,7 +1,8 @@
 """scikit-learn as a back end: the classical models that a small network has to beat.
 
 For a pass of one's own: ``fit`` trains any scikit-learn classifier on a Context, ``predict`` gives its probabilities,
-``save`` and ``load`` write and read a checkpoint.
+``save`` and ``load`` write and read a checkpoint. A back end that comes to its classifier in another way wraps it in a ``Model``,
+and exports it by ``to_onnx``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from benchmark import BackendSpec, CompressorSpec, Param, hookimpl
 
 if TYPE_CHECKING:
-    from benchmark_sklearn._train import fit, load, predict, save
+    from benchmark_sklearn._train import Model, fit, load, predict, save, to_onnx
 
-__all__ = ["fit", "load", "predict", "save"]
+__all__ = ["Model", "fit", "load", "predict", "save", "to_onnx"]
 
 _REQUIRES = {
     "sklearn": "scikit-learn",

@@ -72,7 +72,7 @@ class Sklearn:
     def export(self, context: Context, format: str) -> None:
         """Writes the checkpoint as ``model.onnx``: float32 (N, ...) in the task's layout to probabilities, float32 (N, K)."""
         assert context.input is not None
-        onnx.save(_to_onnx(load(context.input)), context.output / "model.onnx")
+        onnx.save(to_onnx(load(context.input)), context.output / "model.onnx")
 
 
 def fit(classifier: Any, context: Context, weights: NDArray[np.float64] | None = None) -> Model:
@@ -114,33 +114,9 @@ def load(folder: Path) -> Model:
     return model
 
 
-def _flat(x: Floats) -> Floats:
-    return np.asarray(x, np.float32).reshape(len(x), -1)
-
-
-def _updates(classifier: Any) -> int:
-    if isinstance(classifier, LogisticRegression):
-        return int(classifier.n_iter_.max())
-    return len(getattr(classifier, "estimators_", [classifier]))
-
-
-def _fit_standardised(
-    classifier: LogisticRegression, x: Floats, y: NDArray[np.int64], weights: NDArray[np.float64] | None
-) -> None:
-    """Mean 0 and deviation 1 for each channel (axis 1: a table's columns), not for each pixel: those that are hardly ever on
-    would get weights so large that int8 has no steps left for the others (mnist-10k: accuracy .91, then .77)."""
-    axes = (0, *range(2, x.ndim))
-    mean, deviation = x.mean(axes, np.float64), x.std(axes, np.float64)
-    deviation[deviation <= np.finfo(np.float32).eps * np.abs(mean)] = 1  # a constant, up to rounding
-    columns = math.prod(x.shape[2:])
-    mean, deviation = np.repeat(mean, columns), np.repeat(deviation, columns)
-    classifier.fit((_flat(x) - mean) / deviation, y, sample_weight=weights)
-    classifier.coef_ /= deviation
-    classifier.intercept_ -= classifier.coef_ @ mean
-
-
-def _to_onnx(model: Model) -> onnx.ModelProto:
-    """The classifier by skl2onnx, between a node that flattens its input and one that gives each class its column."""
+def to_onnx(model: Model) -> onnx.ModelProto:
+    """The classifier by skl2onnx, between a node that flattens its input and one that gives each class its column: ``input``
+    float32 (N, ...) -> ``output``, probabilities, float32 (N, K). Raises what skl2onnx raises where it knows no converter."""
     present, flat = model.classifier.classes_, len(model.input_shape) == 1
     converted = skl2onnx.convert_sklearn(
         model.classifier,
@@ -165,6 +141,31 @@ def _to_onnx(model: Model) -> onnx.ModelProto:
     graph.input.append(helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", *model.input_shape]))
     graph.output.append(helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", model.classes]))
     return fold(converted)
+
+
+def _flat(x: Floats) -> Floats:
+    return np.asarray(x, np.float32).reshape(len(x), -1)
+
+
+def _updates(classifier: Any) -> int:
+    if isinstance(classifier, LogisticRegression):
+        return int(classifier.n_iter_.max())
+    return len(getattr(classifier, "estimators_", [classifier]))
+
+
+def _fit_standardised(
+    classifier: LogisticRegression, x: Floats, y: NDArray[np.int64], weights: NDArray[np.float64] | None
+) -> None:
+    """Mean 0 and deviation 1 for each channel (axis 1: a table's columns), not for each pixel: those that are hardly ever on
+    would get weights so large that int8 has no steps left for the others (mnist-10k: accuracy .91, then .77)."""
+    axes = (0, *range(2, x.ndim))
+    mean, deviation = x.mean(axes, np.float64), x.std(axes, np.float64)
+    deviation[deviation <= np.finfo(np.float32).eps * np.abs(mean)] = 1  # a constant, up to rounding
+    columns = math.prod(x.shape[2:])
+    mean, deviation = np.repeat(mean, columns), np.repeat(deviation, columns)
+    classifier.fit((_flat(x) - mean) / deviation, y, sample_weight=weights)
+    classifier.coef_ /= deviation
+    classifier.intercept_ -= classifier.coef_ @ mean
 
 
 def _trim(node: onnx.NodeProto) -> None:
