@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import cast
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial
 
@@ -82,12 +85,7 @@ def _told(space: Space, history: Sequence[Tried]) -> optuna.Study:
     """A study that knows of each model what its longest training came to."""
     many = space.params["sampler"] == "nsga2"
     directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(space.limits)]
-    study = optuna.create_study(
-        directions=directions if many else directions[:1],
-        sampler=optuna.samplers.NSGAIISampler(seed=space.seed)
-        if many
-        else optuna.samplers.TPESampler(seed=space.seed, group=True),
-    )
+    study = optuna.create_study(directions=directions if many else directions[:1], sampler=_sampler(space))
     for one in {_key(one.proposal): one for one in history}.values():
         values = _values(one.proposal, space)
         if values is None:
@@ -103,6 +101,15 @@ def _told(space: Space, history: Sequence[Tried]) -> optuna.Study:
         score = one.score if usable and one.score is not None else 0.0
         study.tell(trial, [score, *excess] if many else score)
     return study
+
+
+def _sampler(space: Space) -> BaseSampler:
+    if space.params["sampler"] == "nsga2":
+        return NSGAIISampler(seed=space.seed)
+    with warnings.catch_warnings():
+        # Grouped, it models together what was drawn together, which in a space of passes is not the same every time.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(seed=space.seed, group=True)
 
 
 def _suggested(trial: Trial, space: Space) -> Proposal:

@@ -1,0 +1,80 @@
+"""The log of a search, what it is worth and who wins."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from benchmark import Proposal
+from benchmark.budget import DeviceTier
+from benchmark.search import Entry, Log, found, tried
+
+TIER = DeviceTier("XS", bytes=1000, latency_p90=0.001)
+
+
+def entry(score: float | None, size: float | None, latency: float | None = 500.0, **values: Any) -> Entry:
+    measured = {name: one for name, one in (("artifact_bytes", size), ("latency_p90_us", latency)) if one is not None}
+    known = {
+        "proposal": Proposal("cnn", (("prune", {"sparsity": 0.5}),), {"lr": 0.1}),
+        "outcome": "ok",
+        "reason": "",
+        "artifact": "a",
+        "left": 9.0,
+        "charged": 1.0,
+        "spent": 2.0,
+        "parts": {"training": 1.0},
+    }
+    return Entry(**{**known, "score": score, "measured": measured if size is not None else {}, **values})
+
+
+def test_the_best_score_inside_the_limits_wins() -> None:
+    entries = (entry(0.7, 900), entry(0.9, 1001), entry(0.8, 1000), entry(0.95, 500, 1001.0))
+    assert found(Log(entries=entries), TIER).best == entries[2]
+    assert found(Log(entries=entries), None).best == entries[3]
+
+
+def test_of_equal_scores_the_smaller_file_and_then_the_earlier_one_wins() -> None:
+    first, second, third = entry(0.8, 900), entry(0.8, 800, artifact="b"), entry(0.8, 800, artifact="c")
+    assert found(Log(entries=(first, second, third)), TIER).best == second
+
+
+@pytest.mark.parametrize("outcome", ["no_op", "skipped", "timeout", "failed"])
+def test_what_is_no_model_cannot_win(outcome: str) -> None:
+    assert found(Log(entries=(entry(0.9, 10, outcome=outcome), entry(0.6, 10))), TIER).best == entry(0.6, 10)
+
+
+def test_a_value_that_is_not_known_keeps_no_limit() -> None:
+    one = entry(0.9, 10, None)
+    assert tried(one, TIER).excess == {"bytes": pytest.approx(-0.99), "latency_p90": 1.0}
+    assert found(Log(entries=(one,)), TIER).best is None
+    assert found(Log(entries=(one,)), DeviceTier("any", bytes=1000)).best == one
+
+
+def test_excess_is_the_share_by_which_a_limit_is_broken() -> None:
+    assert tried(entry(0.9, 1500, 250.0), TIER).excess == {"bytes": 0.5, "latency_p90": -0.75}
+    assert tried(entry(None, None, outcome="failed"), TIER).excess == {}
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ((), "none of 0 proposals gave a model"),
+        ((entry(None, None, outcome="timeout", reason="too late"),), "none of 1 proposals gave a model: timeout (too late)"),
+        (
+            (entry(0.9, 5000), entry(0.5, 1100), entry(0.6, 900, 1500.0)),
+            "none of 3 proposals is inside XS: the nearest has artifact_bytes 1,100 of 1,000",
+        ),
+        ((entry(0.6, 900, 1500.0),), "none of 1 proposals is inside XS: the nearest has latency_p90_us 1,500 of 1,000"),
+        ((entry(0.6, 900, None),), "none of 1 proposals is inside XS: the nearest has latency_p90_us unknown of 1,000"),
+    ],
+)
+def test_why_nothing_was_found(entries: tuple[Entry, ...], reason: str) -> None:
+    over = found(Log(entries=entries), TIER)
+    assert (over.best, over.reason) == (None, reason)
+
+
+def test_a_log_survives_json() -> None:
+    log = Log(12.5, (entry(0.9, 1500), entry(None, None, outcome="failed", reason="why")), ("a", "b"), 1.5, 0.25)
+    assert Log.from_json(json.loads(json.dumps(log.to_json()))) == log
