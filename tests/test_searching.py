@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -18,7 +19,7 @@ import pytest
 
 from benchmark import Proposal, runner
 from benchmark.folders import Layout
-from benchmark.plan import Planner, Search, plan_preparation
+from benchmark.plan import Planner, Search, chosen, plan_preparation
 from benchmark.registry import Registry, discover
 from benchmark.search import Log, found, tried
 from benchmark.space import Space
@@ -358,3 +359,39 @@ def test_fresh_searches_again(run: Path, tmp_path: Path, command: Command) -> No
     name = next(call for call in after if call.startswith("random"))
     assert after[name] != before[name]
     assert [one.proposal for one in after[name].entries[:1]] == [Proposal("ridge")]
+
+
+def test_the_searcher_in_the_documents_runs(tmp_path: Path, command: Command, rows: Rows) -> None:
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (HERE.parent.parent / "docs" / "search.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    (tmp_path / "sober.py").write_text(code, encoding="utf-8")
+    path = suite_file(tmp_path, '"sober"', seconds=4)
+    done = command(*with_plugins(path, tmp_path / "results", "--plugin", str(tmp_path / "sober.py")))
+    assert done.returncode == 0, done.stderr
+    (row,) = (row for row in rows(tmp_path / "results") if row["architecture"] == "searched")
+    assert (row["outcome"], row["recipe"]) == ("ok", 'sober(seconds=4, tier="tiny")')
+
+
+def test_a_warm_start_begins_with_what_did_best_elsewhere(tmp_path: Path, command: Command, rows: Rows) -> None:
+    """From a run on another task: its best recipe inside the limits comes right after the suite's own."""
+    recipes = "".join(f'[[recipe]]\npasses = ["{one}"]\n' for one in ("round-weights(decimals=1)", "keep-largest(share=0.1)"))
+    earlier = suite_file(tmp_path, '"defaults"', seconds=1, limit="64 KiB", recipes=recipes)
+    body = earlier.read_text(encoding="utf-8").replace("german-credit", "nodule-shape").replace('"searched"', '"before"')
+    earlier.write_text(body[: body.index("[search]")] + body[body.index("[budget.build]") :], encoding="utf-8")
+    assert command(*with_plugins(earlier, tmp_path / "before")).returncode == 0
+    scores = {row["recipe"]: float(row["val_score"]) for row in rows(tmp_path / "before") if row["outcome"] == "ok"}
+    now = suite_file(tmp_path, '"defaults"', seconds=30, limit="64 KiB")
+    done = command(*with_plugins(now, tmp_path / "results", "--warm-start", str(tmp_path / "before")))
+    assert done.returncode == 0, done.stderr
+    ((call, log),) = logs(tmp_path / "results").items()
+    assert call == 'defaults(seconds=30, tier="tiny", warm="before")'
+    best = sorted(scores, key=lambda one: -scores[one])[:2]
+    told = [chosen(entry.proposal).removeprefix("ridge · ") for entry in log.entries]
+    assert told == ["reference", *(one for one in best if one != "reference")]
+
+
+def test_a_warm_start_of_a_suite_without_searches_is_one_line(tmp_path: Path, command: Command) -> None:
+    done = command("--suite", "smoke", "--warm-start", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == f"error: --warm-start: suite smoke has no searches that could start from {tmp_path}\n"
