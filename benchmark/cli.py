@@ -232,8 +232,10 @@ def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Regi
         raise UserError(f"suite {suite.name}: {error}") from None
     if options.warm_start and not suite.search:
         raise UserError(f"--warm-start: suite {suite.name} has no searches that could start from {options.warm_start}")
-    earlier = _earlier(options.warm_start) if options.warm_start else None
-    return suite, registry, options.results or Path("results") / suite.name, earlier
+    folder = options.results or Path("results") / suite.name
+    if options.warm_start and options.warm_start.resolve() == folder.resolve():
+        raise UserError(f"--warm-start: {folder} is where this run writes; start from the results of another one")
+    return suite, registry, folder, _earlier(options.warm_start) if options.warm_start else None
 
 
 def _earlier(results: Path) -> Earlier:
@@ -245,7 +247,7 @@ def _earlier(results: Path) -> Earlier:
     with contextlib.closing(open_run(results)) as store:
         name = store.meta("suite")["name"]
     render(results)
-    return Earlier(name, tuple(json.loads((results / "rows.json").read_text(encoding="utf-8"))))
+    return Earlier.of_rows(name, json.loads((results / "rows.json").read_text(encoding="utf-8")))
 
 
 def _run(options: argparse.Namespace, registry: Registry) -> int:

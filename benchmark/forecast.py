@@ -31,6 +31,9 @@ def forecast(steps: Sequence[Step], records: Iterable[StepResult], jobs: int) ->
     together = alone = 0.0
     unknown = others = 0
     for step in steps:
+        if step.kind == "search":
+            together += step.ingredients["seconds"]
+            continue
         keys = list(_keys(step.kind, step.label, step.ingredients))
         like = next((key for key in keys if key in seconds), None)
         if like is None:

@@ -311,6 +311,8 @@ def _remarks(cell: Cell, results: Mapping[str, StepResult], store: Store) -> dic
         reasons[f"validation {metric}"] = scores["validation"]["reasons"][metric]
     if reason := results[cell.inspect].facts.get("macs_reason"):
         reasons["macs"] = reason
+    if cell.search and (ended := results[cell.search].facts["log"]["ended"]):
+        reasons["search"] = f"over before its time: {ended}"
     test = scored(cell, store)
     labels = quality.labels(test.outputs)
     if len(np.unique(labels)) == 1 < len(np.unique(test.y)):

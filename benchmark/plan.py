@@ -8,6 +8,7 @@ recipes share exist once, and a change reruns exactly what it touches.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -165,10 +166,11 @@ class Search:
 
 @dataclass(frozen=True)
 class Proposed:
-    """The steps of a proposal. ``steps``: those that make its artifact, each after its inputs. ``artifact``: id of the last of
-    them; ``validate``: the step that runs it on validation rows."""
+    """The steps of a proposal. ``steps``: those that make its artifact, each after its inputs; ``passes``: of these the passes on
+    checkpoints and artifacts. ``artifact``: id of the last; ``validate``: the step that runs it on validation rows."""
 
     steps: tuple[Step, ...]
+    passes: tuple[Step, ...]
     artifact: str
     validate: Step
 
@@ -205,6 +207,13 @@ def build_digest() -> str:
     host = Path(__file__).parent
     names = ("worker.py", "protocols.py", "calibration.py", "limits/child.py", "measure/quality.py")
     return files_digest(host, [host / name for name in names])
+
+
+@functools.cache
+def search_digest() -> str:
+    """Digest of the code that decides what a search tries and what wins."""
+    host = Path(__file__).parent
+    return files_digest(host, [host / name for name in ("space.py", "search.py", "searching.py", "plan.py")])
 
 
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:
@@ -456,13 +465,15 @@ class Planner:
     def _search_cells(self, prepare: Step | None, task: str, fold: int, backend: Provider, runtime: Provider, seed: int) -> None:
         """A cell for each search, whose steps are those of what it found, once it is over."""
         options = cast(SearchOptions, self.suite.search)
+        if options.architectures and backend.spec.name not in options.architectures:
+            return
         spec = cast(TaskSpec, self.registry.tasks[task].spec)
         offered = cast(BackendSpec, backend.spec).architectures.get(spec.modality, ())
         architectures = tuple(one for one in options.architectures.get(backend.spec.name, offered) if one in offered)
         reason, _ = self._possible(spec, backend, (architectures or ("",))[0], Recipe(), runtime)
         space = None if reason else self._space(options, spec, backend, architectures, runtime, seed)
         tiers = {tier.name: tier for tier in self.suite.tiers}
-        for call, seconds, tier in itertools.product(options.searchers, options.seconds, options.tiers or ("",)):
+        for call, seconds, tier in options.searches():
             provider = self.registry.get("searcher", call.name)
             name = searched(call, seconds, tier, self.earlier.suite if self.earlier else "")
             empty = self._empty(task, fold, backend, SEARCHED, name, runtime, seed)
@@ -489,7 +500,7 @@ class Planner:
         seed: int,
     ) -> Space:
         """What can be proposed: all orders of the passes that are installed, and what each declares of its parameters."""
-        known = {name: one for (of, name), one in sorted(self.registry.compressors.items(), key=str) if of is None}
+        known = {name: one for (of, name), one in self.registry.compressors.items() if of is None}
         known |= {name: one for (of, name), one in self.registry.compressors.items() if of == backend.spec.name}
         names = [
             name
@@ -497,8 +508,8 @@ class Planner:
             if not one.missing and not _compressor(one).uses_task and (not options.passes or name in options.passes)
         ]
 
-        def possible(recipe: Recipe) -> bool:
-            return not self._possible(task, backend, architectures[0], recipe, runtime)[0]
+        def possible(recipe: Recipe, architecture: str = architectures[0]) -> bool:
+            return not self._possible(task, backend, architecture, recipe, runtime)[0]
 
         key = (task.name, backend.spec.name, runtime.spec.name)  # seeds and folds share them
         if key not in self.orders:
@@ -513,9 +524,10 @@ class Planner:
             updates=cast(int | None, self._training(spec).get("updates")),
             limits=(),
             starts=tuple(
-                Proposal(architectures[0], tuple((call.name, dict(call.params)) for call in recipe.passes))
-                for recipe in self.suite.recipes
-                if possible(recipe)
+                Proposal(architecture, tuple((call.name, dict(call.params)) for call in recipe.passes))
+                for architecture in self._architectures(backend, task)
+                for recipe in options.starts
+                if possible(recipe, architecture)
             ),
             seed=seed,
             params={},
@@ -525,8 +537,11 @@ class Planner:
         self, task: TaskSpec, backend: Provider, space: Space, tier: DeviceTier | None, runtime: Provider
     ) -> Iterator[Proposal]:
         """What did best on other tasks, as far as it can be made here and is none of the starts."""
-        best = self.earlier.best(task, backend.spec.name, space.architectures, tier) if self.earlier else ()
-        for one in best:
+        if self.earlier is None:
+            return
+        specs = {name: cast(TaskSpec, one.spec) for name, one in self.registry.tasks.items()}
+        others = {name for name, other in specs.items() if name != task.name and not _share_rows(other, task)}
+        for one in self.earlier.best(others, backend.spec.name, space.architectures, tier):
             recipe = _recipe(one)
             if one in space.starts or self._possible(task, backend, one.architecture, recipe, runtime)[0]:
                 continue
@@ -537,7 +552,10 @@ class Planner:
     def _search(self, search: Search, provider: Provider, empty: Cell, prepare: Step) -> str:
         """The id of a search's step: everything that it may come to depends on is in it."""
         backend, runtime = self.registry.backends[search.backend], self.registry.runtimes[search.runtime]
-        passes = [self.registry.compressor(search.backend, name) for name in search.space.ranges]
+        started = [name for start in search.space.starts for name, _ in start.passes]
+        passes = [self.registry.compressor(search.backend, name) for name in sorted({*search.space.ranges, *started})]
+        exporters = [exporting(backend, format_) for format_ in cast(BackendSpec, backend.spec).exports]
+        sources = {source for recipe in self.suite.recipes for source in _sources(self.suite, self.registry, recipe)}
         prepared = self.prepared.get((search.task, search.fold))
         return self.add(
             "search",
@@ -553,9 +571,11 @@ class Planner:
                 "training": self._training(cast(BackendSpec, backend.spec)),
                 "limits": dataclasses.asdict(self.suite.build),
                 "host": self.machine.build_digest,
+                "search": search_digest(),
                 "measure": self.machine.measure_digest,
                 "host_class": self.machine.host_class,
-                "providers": [self.of(one) for one in (backend, runtime, *passes) if one],
+                "providers": [self.of(one) for one in (backend, runtime, *passes, *exporters) if one and not one.missing],
+                "sources": {name: one.fingerprint for (name, _), one in sorted(self.prepared.items()) if name in sources},
             },
         )
 
@@ -574,10 +594,13 @@ class Planner:
         """Raises UserError for a proposal that is not in the search's space."""
         space, where = search.space, f"searcher {search.searcher}: proposed"
         backend, runtime = self.registry.backends[search.backend], self.registry.runtimes[search.runtime]
-        if proposal.architecture not in space.architectures:
+        if proposal.architecture not in space.architectures and proposal not in space.starts:
             raise UserError(
                 f"{where} architecture {proposal.architecture!r}{nearest(proposal.architecture, space.architectures)}"
             )
+        updates = proposal.training.get("updates")
+        if space.updates is not None and isinstance(updates, int) and updates > space.updates:
+            raise UserError(f"{where} {updates} updates, more than the {space.updates} of a training")
         recipe = _recipe(proposal)
         if proposal not in space.starts and tuple(name for name, _ in proposal.passes) not in space.orders:
             raise UserError(f"{where} {recipe}, which cannot be: see space.orders")
@@ -619,14 +642,16 @@ class Planner:
         branch, calls, format_ = scratch._branch(search, proposal)
         runtime = self.registry.runtimes[search.runtime]
         empty = self._empty(search.task, search.fold, branch.backend, SEARCHED, "", runtime, search.seed)
-        artifact = branch.cell(empty, calls, format_, runtime).chain[-1][1]
+        cell = branch.cell(empty, calls, format_, runtime)
+        artifact = cell.chain[-1][1]
         validate = branch.validate(artifact, runtime, [str(call) for call, _ in calls])
         needed = set[str]()
         for step in reversed(scratch.steps.values()):
             if step.id == artifact or step.id in needed:
                 needed |= {step.id, *step.inputs.values()}
         steps = tuple(step for step in scratch.steps.values() if step.id in needed)
-        return Proposed(steps, artifact, scratch.steps[validate])
+        passes = tuple(scratch.steps[one.step] for one in cell.compared)
+        return Proposed(steps, passes, artifact, scratch.steps[validate])
 
     def _training(self, spec: BackendSpec, changed: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
         """The training parameters of a back end: its defaults, what the suite says, what is ``changed`` of that."""
@@ -952,13 +977,17 @@ def _taught(provider: Provider) -> bool:
     return _compressor(provider).uses_reference
 
 
+def _share_rows(one: TaskSpec, other: TaskSpec) -> bool:
+    return one.name in other.shares_rows or other.name in one.shares_rows
+
+
 def _no_source(source: TaskSpec, task: TaskSpec) -> str:
     """Why a network trained on ``source`` is not transferred to ``task``; empty where it can be."""
     if source.name == task.name:
         return f"{source.name} is the task itself, and no source for it"
     if source.modality != task.modality:
         return f"a network for {source.modality} tasks ({source.name}) is no source for {task.modality} tasks"
-    if source.name in task.shares_rows or task.name in source.shares_rows:
+    if _share_rows(source, task):
         return f"{source.name} is no source for {task.name}: they share rows, and test rows would have been trained on"
     return ""
 
@@ -1080,10 +1109,8 @@ def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None
     if found := _first_not_ok(steps, results):
         return found
     for one in cell.compared:
-        if results[one.step].facts.get("matched") == 0:
-            return "no_op", f"{one.name}: it matched no layer"
-        if results[one.step].facts.get("changed") == 0:
-            return "no_op", f"{one.name}: it changed none of {results[one.step].facts['matched']} layers"
+        if reason := without_effect(results[one.step]):
+            return "no_op", f"{one.name}: {reason}"
         if not (ended_well(one.before, results) and ended_well(one.after, results)):
             continue  # an artifact between two passes need not exist for the last one to ship
         before, after = results[one.before].facts, results[one.after].facts
@@ -1092,6 +1119,13 @@ def judge(cell: Cell, results: Mapping[str, StepResult]) -> tuple[Outcome | None
     measured = [("latency", id_) for id_ in cell.latency]
     measured += [("memory", cell.memory), ("memory of the identity model", cell.floor_memory)] if cell.memory else []
     return _first_not_ok([*cell.anchors, *measured], results) or ("ok", "")
+
+
+def without_effect(result: StepResult) -> str:
+    """Why a pass on a checkpoint or artifact did nothing, by its own word; empty where it did something."""
+    if result.facts.get("matched") == 0:
+        return "it matched no layer"
+    return f"it changed none of {result.facts['matched']} layers" if result.facts.get("changed") == 0 else ""
 
 
 def ended_well(id_: str, results: Mapping[str, StepResult]) -> bool:

@@ -39,6 +39,7 @@ from benchmark.plan import (
     MEASURED,
     Cell,
     Machine,
+    Plan,
     Planner,
     Search,
     Step,
@@ -331,11 +332,13 @@ class _Runner:
         known, here_now = prepared_folds(preparation, self.results), machine()
         planner = Planner(self.suite, registry, known, here_now, {}, earlier)
         whole = planner.plan()
+        self._keep_grid(registry, whole)
+        self.store.set_meta("earlier", earlier.to_json() if earlier else None)
+        self._keep_suite()
         if whole.searches:
             self._search(planner, whole.searches)
             whole = plan(self.suite, registry, known, here_now, outcomes(whole.searches, self.results), earlier)
-        self.store.replace_grid(_describe(self.suite, registry), (dataclasses.asdict(cell) for cell in whole.cells))
-        self._keep_suite()
+            self._keep_grid(registry, whole)
         self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
         worth = worth_measuring(whole, self.results)
         # What a process holds does not depend on its neighbours; how long it takes does.
@@ -347,6 +350,9 @@ class _Runner:
             folders.remove(left)
         ended = [(cell, *judge(cell, self.results)) for cell in whole.cells]
         return Ended([(cell, outcome or "no_result", reason) for cell, outcome, reason in ended], self.steps_run)
+
+    def _keep_grid(self, registry: Registry, whole: Plan) -> None:
+        self.store.replace_grid(_describe(self.suite, registry), (dataclasses.asdict(cell) for cell in whole.cells))
 
     def _keep_suite(self) -> None:
         """Writes down what is run, so that others can run it from there."""
@@ -391,7 +397,10 @@ class _Runner:
     def _conclude_search(self, step: Step, outcome: Outcome, reason: str, seconds: float, facts: dict[str, Any]) -> None:
         report = StepReport(outcome, reason, facts, {"seconds": seconds}, {}, time.time())
         (part := self.layout.part(step.id)).mkdir(parents=True, exist_ok=True)
-        self.results[step.id] = result = self._keep(step, part, report, outcome, reason, facts, {}, {})
+        # A search is enforced as far as every step of it was.
+        steps = [self.results[id_] for id_ in facts["log"]["begun"] if id_ in self.results]
+        evidence = next((dict(one.limits) for one in steps if _is_unenforced(one)), {})
+        self.results[step.id] = result = self._keep(step, part, report, outcome, reason, facts, evidence, {})
         self.steps_run += 1
         self.progress.finished(result)
 
@@ -555,18 +564,22 @@ class _Runner:
         hidden = {str(path) for folder in neighbours for name in kept for path in folder.glob(name)}
         hidden |= {str(path) for folder in (root, root.parent) for path in folder.glob("*.zip")}  # bundles of results
         hidden |= {str(path) for path in official.places()} | {task.file for task in self.suite.own.values()}
-        for step in job:
-            if self._hides_source(step):
-                hidden |= _folder(self.sources[step.inputs["data"]])
-                hidden |= _histories(self.sources[step.inputs["data"]])
+        for package in {package for step in job for package in self._sources_of(step) if self._hides(package, step)}:
+            hidden |= _folder(package) | _histories(package)
         data_folders = {inputs[step.id]["data"] for step in job if "data" in inputs[step.id]}
         own = [str(self.layout.part(step.id).absolute()) for step in job]
         return dataclasses.asdict(limits.Sandbox(sorted(hidden), sorted(data_folders), [*own, str(temporary)]))
 
-    def _hides_source(self, step: Step) -> bool:
-        """Whether the package of a step's task, which holds the test rows with their labels, is kept from it."""
-        source = self.sources.get(step.inputs.get("data", ""), "")
-        return source not in ("", _package(step)) and bool(_folder(source))
+    def _sources_of(self, step: Step) -> set[str]:
+        """The packages that hold the test rows, with their labels, of what a step is for: of a searcher, which is told of models
+        alone, those of all tasks."""
+        if step.kind == "propose":
+            return set(self.sources.values())
+        return {self.sources[step.inputs["data"]]} if step.inputs.get("data") in self.sources else set()
+
+    def _hides(self, package: str, step: Step) -> bool:
+        """Whether a package can be kept from a step: not its own."""
+        return package != _package(step) and bool(_folder(package))
 
     def _watch(self, child: _Child) -> None:
         """Notes that a job has gone on to its next step, and ends it when a step takes too much."""
@@ -751,15 +764,15 @@ class _Runner:
             result = quality.evaluate(arrays[split], y, step.settings["metrics"], step.settings["output_kind"])
             scores[split] = {"values": result.values, "reasons": result.reasons}
         facts = {**facts, "scores": scores}
-        if step.kind == "validate":
-            return "ok", "", facts, {}  # what a search only looked at need not be kept
         reason = outputs.refusal(facts["repeatable"], facts["batch_rows"], facts["batch_label_changes"])
+        arrays = arrays if step.kind == "evaluate" else {}  # what a search only looked at need not be kept
         return ("invalid" if reason else "ok"), reason, facts, arrays
 
     def _how(self, step: Step) -> dict[str, str]:
         """Limit -> what enforces it for a step."""
         inside = dict(sandbox.HOW) if step.kind != "prepare" and sandbox.available() else {}
-        if inside and not self._hides_source(step):
+        packages = self._sources_of(step)
+        if inside and not (packages and all(self._hides(one, step) for one in packages)):
             inside["test_data"] += ", but for the task's own package"
         return {
             **self.enforcer.how,

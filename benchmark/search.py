@@ -45,14 +45,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Log:
-    """A search so far. ``spent``: seconds, of :attr:`total`. ``begun``: ids of the steps that it has paid for. ``starting``,
-    ``asking``: seconds that the searcher's own processes took to start, and to propose."""
+    """A search so far. ``spent``: seconds. ``begun``: ids of the steps that it has paid for. ``starting``, ``asking``: seconds
+    that the searcher's own processes took to start, and to propose.
+
+    Of the proposal that is being tried: ``asked``, its number, counted from 1; ``left``, ``before``: what was left, and spent,
+    when it was asked for; ``parts``: of what it cost until now. ``ended``: why the search was over before its time, where
+    something was wrong."""
 
     spent: float = 0.0
     entries: tuple[Entry, ...] = ()
     begun: tuple[str, ...] = ()
     starting: float = 0.0
     asking: float = 0.0
+    asked: int = 0
+    left: float = 0.0
+    before: float = 0.0
+    parts: Mapping[str, float] = field(default_factory=dict)
+    ended: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -67,8 +76,8 @@ class Log:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to. ``best``: the proposal that won, None where none is a model inside the limits, for which ``reason``
-    says why."""
+    """What a search came to. ``best``: the proposal that won, None where none is a model inside the limits; ``reason`` then says
+    why, else what went wrong, if anything did."""
 
     best: Entry | None
     reason: str
@@ -90,8 +99,8 @@ def found(log: Log, tier: DeviceTier | None) -> Found:
     """The proposal that scores best on validation rows among those inside the limits; of equals the smaller one, then the earlier
     one."""
     if fitting := [one for one in log.entries if tried(one, tier).fits]:
-        return Found(max(fitting, key=lambda one: (one.score or 0.0, -one.measured["artifact_bytes"])), "", log)
-    return Found(None, _why_none(log.entries, tier), log)
+        return Found(max(fitting, key=lambda one: (one.score or 0.0, -one.measured["artifact_bytes"])), log.ended, log)
+    return Found(None, "; ".join(filter(None, [_why_none(log.entries, tier), log.ended])), log)
 
 
 def _why_none(entries: Sequence[Entry], tier: DeviceTier | None) -> str:

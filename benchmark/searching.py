@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.folders import Layout
 from benchmark.measure import size
-from benchmark.plan import Planner, Proposed, Search, Step, chosen
+from benchmark.plan import Planner, Proposed, Search, Step, chosen, without_effect
 from benchmark.search import PARTS, Entry, Found, Log, found, tried
 from benchmark.space import Proposal
 from benchmark.specs import DEVICE_COUNTS
-from benchmark.store import REUSABLE, Outcome, StepResult, Store
+from benchmark.store import Outcome, StepResult, Store
 
 _SAVED_EVERY = 1.0  # seconds
+_MISTAKES = 3
+"""So many proposals in a row that cannot be end a search."""
 _OVER = "stopped: the time of its search was over"
 
 
@@ -48,18 +50,17 @@ def outcomes(searches: Mapping[str, Search], results: Mapping[str, StepResult]) 
 
 @dataclass
 class _Active:
-    """A search that has been taken up. ``mark``: until when its time is in the log (monotonic). ``left``: what it had left when
-    it asked for ``proposal``; ``before``: spent by then. ``own``: ids of the steps of this proposal that it pays for."""
+    """A search that has been taken up. ``mark``: until when its time is in the log (monotonic). ``proposal``, ``steps``: what it
+    is trying; ``beyond``: whether that cost more, when it was made for somebody else, than was left. ``running``: ids of the
+    steps of its job."""
 
     search: Search
     log: Log
     mark: float
     saved: float
-    left: float = 0.0
-    before: float = 0.0
     proposal: Proposal | None = None
     steps: Proposed | None = None
-    own: list[str] = field(default_factory=list)
+    beyond: bool = False
     running: tuple[str, ...] = ()
 
 
@@ -100,8 +101,12 @@ class Searching:
         (one,) = (one for one in self.active if one.running == ids)
         one.running = ()
         self._count(one)
-        for id_ in ids:  # what was cut off is nobody's failure, and another search may still make it
-            if id_ in self.results and self.results[id_].reason == _OVER:
+        for id_ in ids:
+            if id_ not in self.results:
+                continue
+            if self.results[id_].kind != "propose":
+                self._attribute(one, self.results[id_])
+            if self.results[id_].reason == _OVER:  # it is nobody's failure, and another search may still make it
                 del self.results[id_]
 
     def tick(self) -> None:
@@ -122,12 +127,11 @@ class Searching:
         return next((one for one in self.queue if place(one) not in busy), None)
 
     def _log(self, search: Search) -> Log:
-        if self.fresh:
-            return Log()
         try:
-            return Log.from_json(self.store.meta(f"search:{search.step}"))
-        except KeyError:
-            return Log()
+            kept = None if self.fresh else self.store.meta(f"search:{search.step}")
+        except KeyError:  # it was never taken up
+            kept = None
+        return Log.from_json(kept) if kept else Log()
 
     def _count(self, one: _Active) -> None:
         now = time.monotonic()
@@ -156,16 +160,16 @@ class Searching:
                     return self._begin(one, [ask])
                 if one not in self.active:
                     return None
-            assert one.steps is not None
+                if one.steps is None:  # what it proposed cannot be
+                    continue
+            self._charge(one)
             steps = [*one.steps.steps, one.steps.validate]
-            bad = next((step for step in steps if step.id in self.results and self.results[step.id].outcome != "ok"), None)
             missing = [step for step in steps if step.id not in self.results]
-            if self._is_over(one) and (bad or missing):
+            if one.beyond or (missing and self._is_over(one)):
                 self._end_proposal(one, "timeout", _OVER)
-            elif bad:
-                self._end_proposal(
-                    one, self.results[bad.id].outcome, f"{bad.label.rpartition(': ')[2]}: {self.results[bad.id].reason}"
-                )
+            elif bad := next((step for step in steps if step not in missing and self.results[step.id].outcome != "ok"), None):
+                what = bad.label.rpartition(": ")[2]
+                self._end_proposal(one, self.results[bad.id].outcome, f"{what}: {self.results[bad.id].reason}")
             elif not missing:
                 self._end_proposal(one, "ok", "")
             elif {step.id for step in missing} & {id_ for other in self.active for id_ in other.running}:
@@ -176,34 +180,54 @@ class Searching:
 
     def _ask(self, one: _Active) -> Step | None:
         """The step that proposes, where it is still to be run; else takes its proposal up, or ends the search."""
-        search = one.search
-        one.left, one.before = search.seconds - one.log.spent, one.log.spent
-        step = self.planner.asking(search, [tried(entry, search.tier) for entry in one.log.entries], one.left)
+        search, log = one.search, one.log
+        if log.asked != len(log.entries) + 1:  # else it was asked for before the run was stopped
+            left = search.seconds - log.spent
+            one.log = log = dataclasses.replace(log, asked=len(log.entries) + 1, left=left, before=log.spent, parts={})
+        step = self.planner.asking(search, [tried(entry, search.tier) for entry in log.entries], log.left)
         self.look_up([step])
         if step.id not in self.results:
             return step
         result = self.results[step.id]
         if result.outcome != "ok":
-            self._end(one, "failed", f"{search.searcher}: {result.reason}")
+            self._end(one, f"{search.searcher}: {result.reason}")
             return None
         self._account(one, result)
         if result.facts["proposal"] is None:
             self._end(one)
             return None
-        one.proposal = Proposal.from_json(result.facts["proposal"])
+        one.proposal, one.beyond = Proposal.from_json(result.facts["proposal"]), False
         try:
             one.steps = self.planner.proposed(search, one.proposal)
         except UserError as error:
-            self._end(one, "failed", str(error))
+            self._end_proposal(one, "invalid", str(error))
+            if all(entry.outcome == "invalid" for entry in one.log.entries[-_MISTAKES:]) and len(one.log.entries) >= _MISTAKES:
+                self._end(one, f"{_MISTAKES} proposals in a row could not be: {error}")
             return None
-        steps = [*one.steps.steps, one.steps.validate]
-        self.look_up(steps)
-        one.own = [step.id for step in steps if step.id not in one.log.begun]
-        reused = sum(self.results[id_].seconds for id_ in one.own if id_ in self.results)
-        begun = (*one.log.begun, *(id_ for id_ in one.own if id_ in self.results))
-        # Were it not finished, it would be cut off when the time is over.
-        one.log = dataclasses.replace(one.log, spent=min(one.log.spent + reused, max(search.seconds, one.log.spent)), begun=begun)
+        self.look_up([*one.steps.steps, one.steps.validate])
         return None
+
+    def _charge(self, one: _Active) -> None:
+        """Charges what is finished and was made for somebody else what it took then. What that would have taken beyond the time
+        of the search would have been cut off."""
+        assert one.steps is not None
+        ids = [step.id for step in (*one.steps.steps, one.steps.validate)]
+        for id_ in ids:
+            if id_ in self.results and id_ not in one.log.begun:
+                spent = one.log.spent + self.results[id_].seconds
+                one.beyond |= spent > one.search.seconds
+                spent = min(spent, max(one.search.seconds, one.log.spent))
+                one.log = dataclasses.replace(one.log, spent=spent, begun=(*one.log.begun, id_))
+                self._attribute(one, self.results[id_])
+
+    def _attribute(self, one: _Active, result: StepResult) -> None:
+        """Notes what the seconds of a step went to."""
+        start = result.facts.get("start_seconds", 0.0)
+        kind = {"export": "export", "validate": "evaluation"}.get(result.kind, "training")
+        parts = {**dict.fromkeys(PARTS, 0.0), **one.log.parts}
+        parts["start"] += start
+        parts[kind] += max(0.0, result.seconds - start)
+        one.log = dataclasses.replace(one.log, parts=parts)
 
     def _account(self, one: _Active, result: StepResult) -> None:
         """Notes what a searcher's own process took, once."""
@@ -225,14 +249,15 @@ class Searching:
 
     def _end_proposal(self, one: _Active, outcome: Outcome, reason: str) -> None:
         assert one.proposal is not None
-        assert one.steps is not None
         self._count(one)
         score, measured, artifact = None, dict[str, float](), ""
         if outcome == "ok":
+            assert one.steps is not None
             artifact = self.results[one.steps.artifact].facts["artifact"]
             score, measured = _seen(one.steps.validate, self.results, size.artifact_bytes(self.layout.artifact(artifact)))
-            if twin := next((n for n, entry in enumerate(one.log.entries, 1) if entry.artifact == artifact), None):
-                outcome, reason = "no_op", f"the same file as that of proposal {twin}"
+            if reason := self._without_effect(one, one.steps, artifact):
+                outcome = "no_op"
+        log = one.log
         entry = Entry(
             proposal=one.proposal,
             outcome=outcome,
@@ -240,21 +265,32 @@ class Searching:
             score=score,
             measured=measured,
             artifact=artifact,
-            left=one.left,
-            charged=one.log.spent - one.before,
-            spent=one.log.spent,
-            parts=_parts(self.results[id_] for id_ in one.own if id_ in self.results),
+            left=log.left,
+            charged=log.spent - log.before,
+            spent=log.spent,
+            parts=log.parts,
         )
-        one.log = dataclasses.replace(one.log, entries=(*one.log.entries, entry))
+        one.log = dataclasses.replace(log, entries=(*log.entries, entry), parts={})
         self.say(f"{self.planner.steps[one.search.step].label}: {_line(one, entry)}")
-        one.proposal, one.steps, one.own = None, None, []
+        one.proposal, one.steps = None, None
         self._save(one)
 
-    def _end(self, one: _Active, outcome: Outcome = "ok", reason: str = "") -> None:
-        self._save(one)
+    def _without_effect(self, one: _Active, steps: Proposed, artifact: str) -> str:
+        """Why a model is not what its recipe says, as a row of it would say; empty where it is."""
+        for step in steps.passes:
+            if reason := without_effect(self.results[step.id]):
+                return f"{step.label.rpartition(': ')[2]}: {reason}"
+        twin = next((n for n, entry in enumerate(one.log.entries, 1) if entry.artifact == artifact), None)
+        return f"the same file as that of proposal {twin}" if twin else ""
+
+    def _end(self, one: _Active, ended: str = "") -> None:
+        """Ends a search. ``ended``: what was wrong, where it is over before its time."""
+        one.log = dataclasses.replace(one.log, ended=ended)
         self.active.remove(one)
         step = self.planner.steps[one.search.step]
-        self.conclude(step, outcome, reason, one.log.spent, {"log": one.log.to_json()})
+        outcome: Outcome = "failed" if ended and not one.log.entries else "ok"
+        self.conclude(step, outcome, ended if outcome == "failed" else "", one.log.spent, {"log": one.log.to_json()})
+        self.store.set_meta(f"search:{one.search.step}", None)  # from now on it is in the step
 
 
 def _line(one: _Active, entry: Entry) -> str:
@@ -282,15 +318,3 @@ def _seen(validate: Step, results: Mapping[str, StepResult], artifact_bytes: int
     told = {name: value for name, value in facts.get("device", {}).items() if name in DEVICE_COUNTS}
     timed = {name: facts[name] for name in ("latency_p90_us", "rss_bytes") if name in facts}
     return score, {"artifact_bytes": artifact_bytes, **timed, **told}
-
-
-def _parts(results: Iterable[StepResult]) -> dict[str, float]:
-    parts = dict.fromkeys(PARTS, 0.0)
-    for one in results:
-        if one.outcome not in REUSABLE:
-            continue
-        start = one.facts.get("start_seconds", 0.0)
-        kind = {"export": "export", "validate": "evaluation"}.get(one.kind, "training")
-        parts["start"] += start
-        parts[kind] += max(0.0, one.seconds - start)
-    return parts

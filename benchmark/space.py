@@ -5,6 +5,7 @@ proposal. Nothing here imports numpy.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,11 +19,22 @@ from benchmark.specs import Param, Scalar
 class Proposal:
     """A model to try. ``architecture``: name of the network. ``passes``: (name, parameters) in order; parameters that are left
     out keep their defaults, and no passes make the reference. ``training``: parameters of the back end's training that are not
-    what the suite says."""
+    what the suite says. Values are plain ``bool``, ``int``, ``float`` and ``str``; raises ValueError for others."""
 
     architecture: str
     passes: tuple[tuple[str, Mapping[str, Scalar]], ...] = ()
     training: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for values in (self.training, *(params for _, params in self.passes)):
+            for name, value in values.items():
+                if type(value) not in (bool, int, float, str) or (isinstance(value, float) and not math.isfinite(value)):
+                    raise ValueError(f"{name}: {value!r} is none of bool, int, float (finite) and str")
+
+    @property
+    def key(self) -> str:
+        """A text that equal proposals share, as the mappings in it have no hash."""
+        return json.dumps(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, equal for equal proposals."""
@@ -62,7 +74,8 @@ class Space:
     """What may be proposed. ``architectures``: names. ``orders``: every sequence of names of passes that can stand in a recipe,
     the empty one first. ``ranges``: pass -> those of its parameters that have a range or choices. ``training``: those of the
     back end's; ``updates``: how many a training has unless a proposal says fewer (None where it has no length). ``limits``:
-    names of the device's limits. ``starts``: what every searcher proposes first, in this order: the recipes of the suite.
+    names of the device's limits. ``starts``: what every searcher proposes first, in this order: the recipes of the suite, which
+    may lie outside ``architectures``, ``orders`` and ``ranges``.
     ``seed``: what to draw from, together with how much was tried. ``params``: the searcher's own parameters, defaults filled in.
     """
 

@@ -174,7 +174,7 @@ def _is_proposal(value: Any) -> bool:
         return False
 
 
-_STARTED: dict[str, _Check] = {"start_seconds": _is_number}
+_STARTED: dict[str, _Check] = {"start_seconds": lambda value: _is_number(value) and value >= 0}
 _BUILT = _Facts(together=_LAYERS, optional={**_TRAINED, **_STARTED})
 _FACTS = {
     "prepare": _Facts(needed={"fingerprint": _is_text, "input_shape": _are_counts, "classes": _are_texts, "notes": _are_texts}),
@@ -191,8 +191,9 @@ _FACTS = {
         needed={**{f"artifact_{name}": _is_count for name in _TIMED}, "disturbances": _are_numbers},
         optional={f"{role}_{name}": _is_count for role in ("anchor", "floor") for name in _TIMED},
     ),
-    "propose": _Facts(needed={"proposal": _is_proposal}, optional=_STARTED),
+    "propose": _Facts(needed={"proposal": _is_proposal, **_STARTED}),
     "validate": _Facts(
+        needed={"repeatable": _is_bool, "batch_rows": _is_count, "batch_label_changes": _is_count},
         optional={"device": _is_of_device, "rss_bytes": _is_count, "latency_p90_us": _is_number, **_STARTED},
     ),
     "memory": _Facts(optional={"rss_bytes": _is_count}),  # of a runtime's floor there may be none

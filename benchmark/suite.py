@@ -24,6 +24,7 @@ from benchmark.specs import MODALITIES, RANKING_METRICS, Scalar
 REFERENCE = "reference"
 ALL = "all"
 _PASS = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\((.*)\))?\s*")
+_BETWEEN = re.compile(r" \+ (?=[A-Za-z0-9])")
 _SUITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -79,18 +80,26 @@ class OwnTask:
 class SearchOptions:
     """Searches beside the recipes: each of the ``searchers`` (a name, with parameters where it is given some) has each of the
     totals of ``seconds`` for each device tier of ``tiers`` (of a suite without tiers there is one search without limits).
-    ``architectures``: back end -> names to search among (absent: all that it has for a modality). ``passes``: names of those that
-    take part, empty for all."""
+    ``starts``: the recipes that each begins with. ``architectures``: back end -> names to search among; where it is empty all
+    back ends search among all that they have for a modality, else those that it does not name do not search. ``passes``: names
+    of those that take part, empty for all. ``only``: names of the searches that are run, empty for all."""
 
     searchers: tuple[PassCall, ...]
     seconds: tuple[float, ...]
+    starts: tuple[Recipe, ...]
     tiers: tuple[str, ...] = ()
     architectures: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     passes: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    def searches(self) -> tuple[tuple[PassCall, float, str], ...]:
+        """The searches that are run: searcher, total and tier ("" for none)."""
+        every = itertools.product(self.searchers, self.seconds, self.tiers or ("",))
+        return tuple(one for one in every if not self.only or searched(*one) in self.only)
 
     def names(self) -> tuple[str, ...]:
         """How the searches are called where a recipe stands in other rows."""
-        return tuple(searched(*one) for one in itertools.product(self.searchers, self.seconds, self.tiers or ("",)))
+        return tuple(searched(*one) for one in self.searches())
 
 
 def searched(searcher: PassCall, seconds: float, tier: str, warm: str = "") -> str:
@@ -151,18 +160,11 @@ class Suite:
         )
 
     def _search(self, chosen: Collection[str]) -> SearchOptions | None:
-        """The searches all of whose names are among the chosen ones, by each of their parts."""
-        if self.search is None:
+        """The searches whose names are among the chosen ones."""
+        only = tuple(name for name in self.search.names() if name in chosen) if self.search else ()
+        if self.search is None or not only:
             return None
-        kept = [
-            one
-            for one in itertools.product(self.search.searchers, self.search.seconds, self.search.tiers or ("",))
-            if searched(*one) in chosen
-        ]
-        if not kept:
-            return None
-        searchers, seconds, tiers = (tuple(dict.fromkeys(part)) for part in zip(*kept, strict=True))
-        return dataclasses.replace(self.search, searchers=searchers, seconds=seconds, tiers=tuple(filter(None, tiers)))
+        return self.search if only == self.search.names() else dataclasses.replace(self.search, only=only)
 
 
 def _matching(what: str, names: tuple[str, ...], patterns: Sequence[str]) -> tuple[str, ...]:
@@ -186,6 +188,11 @@ def parse_pass(text: str) -> PassCall:
     except (ValueError, RecursionError):
         raise UserError(f'{text!r} is not a pass: its arguments must be TOML values, as in name(a=1, b="x")') from None
     return PassCall(match[1], tuple(sorted((key, _scalar(value, f"{text!r}: parameter {key}")) for key, value in params.items())))
+
+
+def parse_recipe(text: str) -> Recipe:
+    """``reference``, or passes with `` + `` between them, as :class:`Recipe` is printed; raises UserError."""
+    return Recipe() if text == REFERENCE else Recipe(tuple(map(parse_pass, _BETWEEN.split(text))))
 
 
 def shipped() -> dict[str, Path]:
@@ -263,8 +270,8 @@ def _lines(suite: Suite) -> Iterator[str]:
     if suite.search:
         search = suite.search
         yield from _section("[search]", {"searchers": tuple(map(str, search.searchers)), "seconds": search.seconds})
-        yield from _section("", {"tiers": search.tiers} if search.tiers else {})
-        yield from _section("", {"passes": search.passes} if search.passes else {})
+        lists = {"starts": tuple(map(str, search.starts)), "tiers": search.tiers, "passes": search.passes, "only": search.only}
+        yield from _section("", {key: value for key, value in lists.items() if value})
         if search.architectures:
             yield from _section("[search.architectures]", search.architectures)
     for name, task in suite.own.items():
@@ -308,6 +315,7 @@ def _suite(document: Mapping[str, Any]) -> Suite:
     if len({tier.name for tier in tiers}) < len(tiers):
         raise UserError("budget.device must name each tier once")
     recipes = [_recipe(entry, f"recipe[{i}].") for i, entry in enumerate(_tables(document, "recipe", ""))]
+    every = tuple({str(one): one for one in [Recipe(), *recipes]}.values())  # 1, 1.0 and true are equal, and not the same
     optional: dict[str, Any] = {
         key: _get(head, key, "suite.", check)
         for key, check in (("runtimes", _texts), ("seeds", _indices), ("folds", _folds))
@@ -323,12 +331,12 @@ def _suite(document: Mapping[str, Any]) -> Suite:
         own={key: _own(_table(entries, key, "task."), f"task.{key}.") for key in entries},
         backends=backends,
         architectures={key: _texts(value, f"suite.architectures.{key}") for key, value in architectures.items()},
-        recipes=tuple({str(one): one for one in [Recipe(), *recipes]}.values()),  # 1, 1.0 and true are equal, and not the same
+        recipes=every,
         training=_training(_table(document, "train", ""), backends),
         build=_build(_table(budget, "build", "budget.")),
         tiers=tuple(tiers),
         measure=_measure(_table(document, "measure", "")),
-        search=_searches(search, backends, [tier.name for tier in tiers]) if "search" in document else None,
+        search=_searches(search, backends, [tier.name for tier in tiers], every) if "search" in document else None,
         **optional,
     )
 
@@ -353,8 +361,10 @@ def _training(entry: Mapping[str, Any], backends: Collection[str]) -> dict[str, 
     return {key: params for key, params in training.items() if params}
 
 
-def _searches(entry: Mapping[str, Any], backends: Collection[str], tiers: Sequence[str]) -> SearchOptions:
-    _known(entry, {"searchers", "seconds", "tiers", "architectures", "passes"}, "search.")
+def _searches(
+    entry: Mapping[str, Any], backends: Collection[str], tiers: Sequence[str], recipes: tuple[Recipe, ...]
+) -> SearchOptions:
+    _known(entry, {"searchers", "seconds", "starts", "tiers", "architectures", "passes", "only"}, "search.")
     architectures = _table(entry, "architectures", "search.")
     _known(architectures, backends, "search.architectures.")
     wanted = _get(entry, "tiers", "search.", _texts) if "tiers" in entry else tuple(tiers)
@@ -366,13 +376,25 @@ def _searches(entry: Mapping[str, Any], backends: Collection[str], tiers: Sequen
             searchers.append(parse_pass(text))
         except UserError as error:
             raise UserError(f"search.searchers: {error}") from None
-    return SearchOptions(
+    options = SearchOptions(
         searchers=tuple(searchers),
         seconds=_get(entry, "seconds", "search.", _durations),
+        starts=_starts(_get(entry, "starts", "search.", _texts)) if "starts" in entry else recipes,
         tiers=wanted,
         architectures={key: _texts(value, f"search.architectures.{key}") for key, value in architectures.items()},
         passes=_get(entry, "passes", "search.", _texts) if "passes" in entry else (),
     )
+    only = _get(entry, "only", "search.", _texts) if "only" in entry else ()
+    if unknown := [one for one in only if one not in options.names()]:
+        raise UserError(f"search.only: there is no search {unknown[0]!r}{nearest(unknown[0], options.names())}")
+    return dataclasses.replace(options, only=only)
+
+
+def _starts(texts: Sequence[str]) -> tuple[Recipe, ...]:
+    try:
+        return tuple(map(parse_recipe, texts))
+    except UserError as error:
+        raise UserError(f"search.starts: {error}") from None
 
 
 def _build(entry: Mapping[str, Any]) -> BuildLimits:

@@ -282,10 +282,13 @@ def _validate(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[st
         facts["rss_bytes"] = memory.after_calls(predictor, rows)
         latency.warm_up(predictor, rows)
         facts["latency_p90_us"] = float(np.quantile(latency.sample({"": predictor}, rows, 1, _ESTIMATE_CALLS, 0)[""], 0.9)) / 1e3
-    given = predictor.predict(x) if settings["emulates"] else outputs.once(predictor, x)
-    np.savez(folder / "arrays.npz", validation=given)
+    collected = outputs.collect_emulated(predictor, x) if settings["emulates"] else outputs.collect(predictor, x)
+    np.savez(folder / "arrays.npz", validation=collected.outputs)
     return {
         **facts,
+        "repeatable": collected.repeatable,
+        "batch_rows": collected.batch_rows,
+        "batch_label_changes": collected.batch_label_changes,
         **({"device": dict(predictor.device())} if hasattr(predictor, "device") else {}),
         "start_seconds": starting,
     }

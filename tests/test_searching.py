@@ -19,6 +19,7 @@ import pytest
 
 from benchmark import Proposal, runner
 from benchmark.folders import Layout
+from benchmark.limits import sandbox
 from benchmark.plan import Planner, Search, chosen, plan_preparation
 from benchmark.registry import Registry, discover
 from benchmark.search import Log, found, tried
@@ -284,7 +285,67 @@ def test_a_searchers_mistake_is_one_line_in_its_row(how: str, reason: str, tmp_p
     path = suite_file(tmp_path, f"'wrong(how=\"{how}\")'", seconds=20)
     assert command(*with_plugins(path, tmp_path / "results")).returncode == 0
     (row,) = (row for row in rows(tmp_path / "results") if row["architecture"] == "searched")
-    assert (row["outcome"], row["reason"]) == ("failed", f"search: searcher wrong: {reason}")
+    mistake = f"searcher wrong: {reason}"
+    assert (row["outcome"], row["reason"]) == (
+        "no_result",
+        f"none of 3 proposals gave a model: invalid ({mistake}); 3 proposals in a row could not be: {mistake}",
+    )
+
+
+def test_what_a_searcher_found_before_it_broke_is_kept(tmp_path: Path, command: Command, rows: Rows) -> None:
+    path = suite_file(tmp_path, '"breaks"', seconds=30)
+    assert command(*with_plugins(path, tmp_path / "results")).returncode == 0
+    (row,) = (row for row in rows(tmp_path / "results") if row["architecture"] == "searched")
+    assert (row["outcome"], row["n_proposals"]) == ("ok", "2")
+    assert row["reason"] == "search: over before its time: breaks: RuntimeError: it has no idea"
+
+
+@pytest.mark.skipif(not sandbox.available(), reason="nothing here hides files from a searcher")
+def test_a_searcher_finds_no_test_rows_in_the_tasks_own_package(tmp_path: Path, command: Command, rows: Rows) -> None:
+    path = suite_file(tmp_path, '"spy"', seconds=20)
+    assert command(*with_plugins(path, tmp_path / "results")).returncode == 0
+    (row,) = (row for row in rows(tmp_path / "results") if row["architecture"] == "searched")
+    assert (row["outcome"], row["reason"], row["n_proposals"]) == ("ok", "", "1")
+
+
+def test_what_is_finished_and_costs_more_than_is_left_is_cut_too(tmp_path: Path, command: Command) -> None:
+    """Else who comes later in a suite could afford more."""
+    recipe = '[[recipe]]\npasses = ["nap(seconds=8.0)"]\n'
+    assert (
+        command(*with_plugins(suite_file(tmp_path, '"defaults"', seconds=60, recipes=recipe), tmp_path / "results")).returncode
+        == 0
+    )
+    assert (
+        command(*with_plugins(suite_file(tmp_path, '"random"', seconds=8, recipes=recipe), tmp_path / "results")).returncode == 0
+    )
+    before, after = (
+        next(log for call, log in logs(tmp_path / "results").items() if name in call) for name in ("defaults", "random")
+    )
+    assert [entry.outcome for entry in before.entries] == ["ok", "ok"]
+    assert [entry.outcome for entry in after.entries] == ["ok", "timeout"]
+    assert after.spent < 10
+
+
+@share_a_run
+def test_a_part_of_the_searches_is_the_same_searches(run: Path, command: Command) -> None:
+    """What they begin with does not depend on which recipes are run beside them."""
+    shown = command(*with_plugins(run / "searched.toml", run / "results", "--dry-run", "--recipe", "climb*")).stdout
+    assert [line.partition(": ")[2].partition(" ")[0] for line in shown.splitlines()[:2]] == ["reuse:", "reuse:"]
+
+
+@share_a_run
+def test_verify_finds_nothing(run: Path, command: Command, tmp_path: Path) -> None:
+    plugins = with_plugins(run / "searched.toml", run / "results")[4:]
+    shutil.copytree(run / "results", tmp_path / "results")
+    done = command("verify", str(tmp_path / "results"), *plugins)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with sqlite3.connect(tmp_path / "results" / "store.sqlite") as connection:  # another winner than that of the log
+        position, text = connection.execute("SELECT position, cell FROM cells WHERE cell LIKE '%climb%'").fetchone()
+        other = json.dumps({**json.loads(text), "chosen": "ridge · round-weights(decimals=6)"})
+        connection.execute("UPDATE cells SET cell = ? WHERE position = ?", (other, position))
+    done = command("verify", str(tmp_path / "results"), *plugins)
+    assert done.returncode == 1
+    assert "chosen" in done.stdout
 
 
 def test_killed_at_any_point_a_search_goes_on_with_what_is_left(tmp_path: Path, rows: Rows) -> None:
@@ -301,6 +362,10 @@ def test_killed_at_any_point_a_search_goes_on_with_what_is_left(tmp_path: Path, 
             break
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if not seen:  # the grid is there from the start
+            told = subprocess.run([*command[:3], "leaderboard", str(results)], cwd=tmp_path, capture_output=True, text=True)
+            assert told.returncode == 0, told.stderr
+            assert {row["reason"] for row in rows(results)} == {"the run ended before this cell was finished"}
         if log := _unfinished(results):
             seen.append(log)
     assert process.returncode == 0
@@ -311,6 +376,10 @@ def test_killed_at_any_point_a_search_goes_on_with_what_is_left(tmp_path: Path, 
         assert after.entries[: len(before.entries)] == before.entries
     assert seconds <= log.spent < seconds + 2
     assert all(one.spent <= log.spent for one in log.entries)
+    charged = sum(one.charged for one in log.entries)
+    assert charged <= log.spent < charged + 3  # at most what came after the last proposal
+    for place, one in enumerate(log.entries[1:], 1):
+        assert one.left <= seconds - log.entries[place - 1].spent + 0.01
     (row,) = (row for row in rows(results) if row["architecture"] == "searched")
     assert row["outcome"] == "ok"
 
@@ -330,7 +399,8 @@ def _unfinished(results: Path) -> Log | None:
             row = connection.execute("SELECT value FROM meta WHERE key LIKE 'search:%'").fetchone()
     except sqlite3.Error:
         return None
-    return Log.from_json(json.loads(row[0])) if row else None
+    value = json.loads(row[0]) if row else None  # null once it is over
+    return Log.from_json(value) if value else None
 
 
 @share_a_run

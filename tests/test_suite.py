@@ -778,3 +778,81 @@ def test_load_what_is_not_utf8(tmp_path: Path) -> None:
     path.write_bytes(HEAD.encode() + "# café".encode("latin-1"))
     with pytest.raises(UserError, match="cannot be read: 'utf-8' codec can't decode byte 0xe9"):
         load(str(path))
+
+
+# Searches
+
+SEARCH = (
+    HEAD
+    + """
+[[budget.device]]
+name = "XS"
+bytes = "16 KiB"
+[[budget.device]]
+name = "S"
+bytes = "64 KiB"
+[search]
+searchers = ["random", "optuna(halving=false)"]
+seconds = [60, 2.5]
+[[recipe]]
+passes = ["distil", "int8-static"]
+"""
+)
+
+
+def test_searches_are_named_by_what_they_were_given() -> None:
+    suite = parse(SEARCH, "file.toml")
+    assert suite.search is not None
+    assert suite.search.names() == (
+        'random(seconds=60, tier="XS")',
+        'random(seconds=60, tier="S")',
+        'random(seconds=2.5, tier="XS")',
+        'random(seconds=2.5, tier="S")',
+        'optuna(halving=false, seconds=60, tier="XS")',
+        'optuna(halving=false, seconds=60, tier="S")',
+        'optuna(halving=false, seconds=2.5, tier="XS")',
+        'optuna(halving=false, seconds=2.5, tier="S")',
+    )
+    assert tuple(map(str, suite.search.starts)) == ("reference", "distil + int8-static")
+
+
+@pytest.mark.parametrize(
+    ("globs", "names"),
+    [
+        (["*seconds=60,*XS*"], ('random(seconds=60, tier="XS")', 'optuna(halving=false, seconds=60, tier="XS")')),
+        (["random(seconds=60*S*", "optuna*2.5*XS*"], None),
+        (["reference"], ()),
+    ],
+)
+def test_a_part_of_the_searches_begins_as_the_whole(globs: list[str], names: tuple[str, ...] | None) -> None:
+    whole = parse(SEARCH, "file.toml")
+    part = whole.select(recipes=globs)
+    assert whole.search is not None
+    if names == ():
+        assert part.search is None
+        return
+    assert part.search is not None
+    assert part.search.names() == (names or tuple(one for one in whole.search.names() if one in part.search.only))
+    assert part.search.starts == whole.search.starts
+    assert parse(dump(part), "file.toml") == part
+    assert parse(dump(whole), "file.toml") == whole
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('tiers = ["M"]', "search.tiers: the suite has no tier 'M'; known: S, XS"),
+        ("seconds = []", "search.seconds must be an array of numbers above 0, not []"),
+        ("seconds = [0]", "search.seconds must be a number above 0, not 0"),
+        ("seconds = [1, 1.0]", "search.seconds must name each number once"),
+        ('searchers = ["random("]', "search.searchers: 'random(' is not a pass: write name or name(parameter=value, ...)"),
+        ('starts = ["a +b"]', "search.starts: 'a +b' is not a pass: write name or name(parameter=value, ...)"),
+        ("architectures = {d = []}", "unknown key search.architectures.d; known: b, c"),
+        ('only = ["random"]', "search.only: there is no search 'random'"),
+        ("second = 3", "unknown key search.second; did you mean 'seconds'?"),
+    ],
+)
+def test_mistakes_of_searches(line: str, told: str) -> None:
+    key = line.partition(" =")[0]
+    kept = "\n".join(one for one in SEARCH.splitlines() if not one.startswith(f"{key} ="))
+    assert message(kept.replace("[search]", f"[search]\n{line}")).startswith(f"file.toml: {told}")

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark import Proposal, TaskSpec
+from benchmark import Proposal
 from benchmark.budget import DeviceTier
 from benchmark.warm import Earlier
 
 TIER = DeviceTier("XS", bytes=1000)
-TASK = TaskSpec(
-    name="here",
-    target="a:B",
-    summary="",
-    version="1",
-    modality="sequence",
-    metrics=("accuracy",),
-    margin=0.01,
-    unit="row",
-    folds=1,
-    licence="",
-    citation="",
-    shares_rows=("twin",),
-)
 
 
 def row(task: str, recipe: str, val_score: float | None, **values: Any) -> dict[str, Any]:
@@ -31,7 +17,7 @@ def row(task: str, recipe: str, val_score: float | None, **values: Any) -> dict[
 
 
 def best(*rows: dict[str, Any]) -> list[Proposal]:
-    return list(Earlier("edge", rows).best(TASK, "torch", ("cnn1d", "mlp"), TIER))
+    return list(Earlier.of_rows("edge", rows).best({"one", "two"}, "torch", ("cnn1d", "mlp"), TIER))
 
 
 def test_the_two_best_of_each_other_task_inside_the_limits() -> None:
@@ -58,8 +44,8 @@ def test_test_scores_change_nothing() -> None:
     assert best(*rows) == best(*shuffled) == [Proposal("cnn1d", (("int8-static", {}),)), Proposal("cnn1d", (("fp16", {}),))]
 
 
-def test_neither_the_task_itself_nor_one_that_shares_its_rows_nor_another_back_end() -> None:
-    assert best(row("here", "fp16", 0.9), row("twin", "fp16", 0.9), row("one", "fp16", 0.9, backend="jax")) == []
+def test_neither_other_tasks_nor_other_back_ends() -> None:
+    assert best(row("here", "fp16", 0.9), row("one", "fp16", 0.9, backend="jax")) == []
 
 
 def test_what_a_search_chose_is_taken_with_its_training() -> None:

@@ -45,11 +45,6 @@ def collect(predictor: Predictor, x: Floats) -> Collected:
     return Collected(first, np.array_equal(first, second, equal_nan=True), len(x), changes)
 
 
-def once(predictor: Predictor, x: Floats) -> Floats:
-    """Outputs, float32 (N, K), of the rows ``x``, float32 (N, ...), N >= 1, each at batch 1."""
-    return _in_batches(predictor, x, 1)
-
-
 def collect_emulated(predictor: Predictor, x: Floats) -> Collected:
     """Runs the rows ``x``, float32 (N, ...), N >= 1, on an emulated device, which takes one at a time and long: once, all in one
     call, and the first :data:`AGAIN` a second time."""

@@ -10,17 +10,20 @@ from typing import Any, cast
 
 from benchmark import limits
 from benchmark import plan as plans
+from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.explain import changes
 from benchmark.plan import PLACE, Cell, Plan, Step, judge
 from benchmark.runner import machine
+from benchmark.searching import outcomes
 from benchmark.specs import TaskSpec
 from benchmark.store import StepResult
 from benchmark.suite import Suite
 from benchmark.verify.findings import Findings, count, leaves
 from benchmark.verify.subject import Fold, Subject
+from benchmark.warm import Earlier
 
-_OF_PLAN = ("suite", "modality", "metrics", "margin", "unit", "output", "sensitive")
+_OF_PLAN = ("suite", "modality", "metrics", "margin", "unit", "output", "sensitive", "chosen", "fruitless")
 """What else a cell says that follows from its suite and the specs."""
 _OF_CODE = ("code", "requires", "host", "measure", "files", "task", "data", "host_class")
 """Ingredients of ids that differ where releases, data or machines do."""
@@ -46,8 +49,7 @@ def check_grid(subject: Subject, suite: Suite | None, folds: Mapping[tuple[str, 
         return
     _compare_suite(subject, suite, findings)
     try:
-        known = {place: fold.prepared for place, fold in folds.items()}
-        plan = plans.plan(suite, subject.registry, known, machine())
+        plan = _planned(subject, suite, {place: fold.prepared for place, fold in folds.items()})
     except UserError as error:
         findings.cannot(f"whether the grid is that of suite.toml: {error}")
         return
@@ -63,6 +65,19 @@ def check_grid(subject: Subject, suite: Suite | None, folds: Mapping[tuple[str, 
         findings.differ("store.sqlite: the order of its cells is not that of suite.toml")
     _lineage(subject, plan, both, findings)
     findings.did(f"the grid: {count(len(plan.cells), 'cell')} of suite.toml, {count(len(subject.results), 'step')}")
+
+
+def _planned(subject: Subject, suite: Suite, known: Mapping[tuple[str, int], Prepared]) -> Plan:
+    """The plan of the suite with what the searches of the results found, whatever their ids are here."""
+    try:
+        told = subject.store.meta("earlier")
+    except KeyError:  # of a version without searches
+        told = None
+    earlier = Earlier(told["suite"], tuple(told["rows"])) if told else None
+    plan = plans.plan(suite, subject.registry, known, machine(), earlier=earlier)
+    stored = {_place(cell): subject.results[cell.search] for cell in subject.cells if cell.search in subject.results}
+    results = {cell.search: stored[_place(cell)] for cell in plan.cells if cell.search and _place(cell) in stored}
+    return plans.plan(suite, subject.registry, known, machine(), outcomes(plan.searches, results), earlier) if results else plan
 
 
 def _compare_suite(subject: Subject, suite: Suite, findings: Findings) -> None:
@@ -135,7 +150,7 @@ def _skipped(cell: Cell, where: str) -> str:
 
 def _roles(cell: Cell) -> dict[str, str]:
     """What each step of a cell is in it -> the step's id."""
-    roles = {name: getattr(cell, name) for name in ("prepare", "inspect", "evaluate", "memory", "floor_memory")}
+    roles = {name: getattr(cell, name) for name in ("prepare", "search", "inspect", "evaluate", "memory", "floor_memory")}
     roles |= {name: getattr(cell, name) for name in ("reference_inspect", "reference_evaluate")}
     for name in ("chain", "teachers", "anchors"):
         roles |= {f"{name} {place} ({step})": id_ for place, (step, id_) in enumerate(getattr(cell, name), 1)}

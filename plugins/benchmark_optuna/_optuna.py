@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -21,6 +22,8 @@ _RUNGS = (4, 2, 1)
 """Of these parts of a training the first is what a new proposal gets, and the next what one gets that did well."""
 _ETA = 2  # of this many at a rung one goes on
 _ATTEMPTS = 20  # to draw what was not tried
+_ENOUGH = 10  # trials for TPE to learn from
+_POPULATION = 10  # of NSGA-II: a search of minutes has some tens of proposals
 _FAR = 1.0  # beyond every limit: twice of what is allowed
 _START = "training."
 
@@ -40,11 +43,13 @@ class Optuna:
             return longer
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = _told(space, history)
-        known = {_key(one.proposal) for one in history}
+        known = {_key(one.proposal, space) for one in history}
         by_chance = Random(f"{space.seed} {len(history)}")  # a sampler that is sure of itself draws the same again and again
         suggested = (_suggested(study.ask(), space) for _ in range(_ATTEMPTS))
         drawn = (space.draw(by_chance) for _ in range(_ATTEMPTS))
-        proposal = next((one for one in itertools.chain(suggested, drawn) if _key(one) not in known), space.draw(by_chance))
+        proposal = next(
+            (one for one in itertools.chain(suggested, drawn) if _key(one, space) not in known), space.draw(by_chance)
+        )
         if not halving:
             return proposal
         assert space.updates is not None
@@ -58,9 +63,9 @@ def promoted(space: Space, history: Sequence[Tried]) -> Proposal | None:
     for length, longer in reversed(list(itertools.pairwise(lengths))):
         here = [one for one in history if _length(one.proposal, space) == length and one.score is not None]
         here.sort(key=lambda one: (not one.fits, -(one.score or 0.0)))
-        gone = {_key(one.proposal) for one in history if _length(one.proposal, space) > length}
+        gone = {_key(one.proposal, space) for one in history if _length(one.proposal, space) > length}
         for one in here[: len(here) // _ETA]:
-            if one.fits and _key(one.proposal) not in gone:
+            if one.fits and _key(one.proposal, space) not in gone:
                 return _of_length(one.proposal, longer, space)
     return None
 
@@ -75,41 +80,61 @@ def _of_length(proposal: Proposal, updates: int, space: Space) -> Proposal:
     return dataclasses.replace(proposal, training=training if updates == space.updates else {**training, "updates": updates})
 
 
-def _key(proposal: Proposal) -> str:
-    """What tells proposals apart but for the length of their training."""
-    values = proposal.to_json()
-    return repr({**values, "training": {name: value for name, value in values["training"].items() if name != "updates"}})
+def _key(proposal: Proposal, space: Space) -> str:
+    """What tells proposals apart but for the length of their training: with defaults filled in."""
+    passes = tuple(
+        (name, {**{one.name: one.default for one in space.ranges.get(name, ())}, **given}) for name, given in proposal.passes
+    )
+    training = {**{one.name: one.default for one in space.training}, **proposal.training}
+    training.pop("updates", None)
+    return Proposal(proposal.architecture, passes, training).key
 
 
 def _told(space: Space, history: Sequence[Tried]) -> optuna.Study:
-    """A study that knows of each model what its longest training came to."""
+    """A study that knows what was tried: of each model what its longest training came to."""
     many = space.params["sampler"] == "nsga2"
     directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(space.limits)]
-    study = optuna.create_study(directions=directions if many else directions[:1], sampler=_sampler(space))
-    for one in {_key(one.proposal): one for one in history}.values():
+    # As a searcher is made anew for each proposal, so is its generator of random numbers.
+    sampler = _sampler(many, Random(f"{space.seed} {len(history)}").getrandbits(32))
+    study = optuna.create_study(directions=directions if many else directions[:1], sampler=sampler)
+    for one in _comparable(history, space):
         values = _values(one.proposal, space)
         if values is None:
             continue
         study.enqueue_trial(dict(values))
         trial = study.ask()
         _suggested(trial, space)
-        usable = one.outcome == "ok" and one.score is not None
-        excess = [one.excess[name] if usable else _FAR for name in space.limits]
+        if isinstance(sampler, NSGAIISampler):  # of a trial whose values are given nobody else asks for its generation
+            sampler.get_trial_generation(study, study.trials[trial.number])
+        excess = [one.excess.get(name, _FAR) for name in space.limits]
         for name, value in zip(space.limits, excess, strict=True):
             trial.set_constraint(name, value)
         # What came to nothing is told as the worst score that there is: a failed trial would teach the sampler nothing.
-        score = one.score if usable and one.score is not None else 0.0
+        score = 0.0 if one.score is None else one.score
         study.tell(trial, [score, *excess] if many else score)
     return study
 
 
-def _sampler(space: Space) -> BaseSampler:
-    if space.params["sampler"] == "nsga2":
-        return NSGAIISampler(seed=space.seed)
+def _comparable(history: Sequence[Tried], space: Space) -> list[Tried]:
+    """The longest training of each model; where there are enough of one length, those of the longest such one alone, with what
+    came to nothing: a score after a quarter of the updates says little of one after all."""
+    longest = list({_key(one.proposal, space): one for one in history}.values())
+    if space.updates is None:
+        return longest
+    for length in sorted({_length(one.proposal, space) for one in longest if one.score is not None}, reverse=True):
+        same = [one for one in longest if one.score is None or _length(one.proposal, space) == length]
+        if sum(one.score is not None for one in same) >= _ENOUGH:
+            return same
+    return longest
+
+
+def _sampler(many: bool, seed: int) -> BaseSampler:
+    if many:
+        return NSGAIISampler(seed=seed, population_size=_POPULATION)
     with warnings.catch_warnings():
         # Grouped, it models together what was drawn together, which in a space of passes is not the same every time.
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=space.seed, group=True)
+        return TPESampler(seed=seed, group=True, n_startup_trials=_ENOUGH)
 
 
 def _suggested(trial: Trial, space: Space) -> Proposal:
@@ -117,14 +142,21 @@ def _suggested(trial: Trial, space: Space) -> Proposal:
     architecture = trial.suggest_categorical("architecture", space.architectures)
     training = {one.name: _drawn(trial, f"{_START}{one.name}", one) for one in space.training}
     names: tuple[str, ...] = ()
-    while name := trial.suggest_categorical(_after(names), space.following(names)):
-        names += (name,)
+    while behind := [name for name in space.following(names) if name]:
+        # As in Space.draw: first whether the recipe ends here, then what follows.
+        if names in space.orders and trial.suggest_categorical(_ending(names), (True, False)):
+            break
+        names += (trial.suggest_categorical(_after(names), behind),)
     passes = tuple((name, {one.name: _drawn(trial, f"{name}.{one.name}", one) for one in space.ranges[name]}) for name in names)
     return Proposal(architecture, passes, training)
 
 
 def _after(names: tuple[str, ...]) -> str:
     return f"after {' + '.join(names)}"
+
+
+def _ending(names: tuple[str, ...]) -> str:
+    return f"ends with {' + '.join(names)}"
 
 
 def _drawn(trial: Trial, name: str, param: Param) -> bool | int | float | str:
@@ -134,7 +166,7 @@ def _drawn(trial: Trial, name: str, param: Param) -> bool | int | float | str:
     assert param.high is not None
     log = param.scale == "log"
     if isinstance(param.default, int):
-        return trial.suggest_int(name, int(param.low), int(param.high), log=log)
+        return trial.suggest_int(name, math.ceil(param.low), math.floor(param.high), log=log)
     return trial.suggest_float(name, param.low, param.high, log=log)
 
 
@@ -145,9 +177,11 @@ def _values(proposal: Proposal, space: Space) -> Mapping[str, bool | int | float
         return None
     values: dict[str, bool | int | float | str] = {"architecture": proposal.architecture}
     values |= {f"{_START}{one.name}": proposal.training.get(one.name, one.default) for one in space.training}
-    for place, name in enumerate((*names, "")):
-        if space.following(names[:place]):
-            values[_after(names[:place])] = name
+    for place in range(len(names) + 1):
+        before, name = names[:place], names[place] if place < len(names) else ""
+        values[_ending(before)] = not name
+        if name:
+            values[_after(before)] = name
     for name, given in proposal.passes:
         values |= {f"{name}.{one.name}": given.get(one.name, one.default) for one in space.ranges[name]}
     return values

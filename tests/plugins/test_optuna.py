@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
 import pytest
-from benchmark_optuna._optuna import Optuna, promoted
+from benchmark_optuna._optuna import Optuna, _told, promoted
 from benchmark_optuna._plain import Chance, Defaults
+from optuna.samplers import NSGAIISampler
 
 from benchmark import Param, Proposal, Space, Tried
 from benchmark.protocols import SearcherCode
@@ -141,3 +143,27 @@ def test_only_what_keeps_the_limits_is_trained_longer() -> None:
 def test_a_back_end_without_a_length_of_training_is_not_halved() -> None:
     history = search(Optuna(), space(halving=True, updates=None), 10)
     assert all("updates" not in one.proposal.training for one in history)
+
+
+def test_nsga_2_goes_on_from_generation_to_generation() -> None:
+    where = space("nsga2")
+    study = _told(where, search(Optuna(), where, 35))
+    assert isinstance(study.sampler, NSGAIISampler)
+    generations = Counter(study.sampler.get_trial_generation(study, trial) for trial in study.trials)
+    assert generations[0] == generations[1] == generations[2] == 10
+
+
+def test_a_proposal_that_came_to_the_file_of_another_is_no_failure() -> None:
+    """A start without parameters and a drawn one with the defaults are the same point: told twice, with the same score."""
+    start = Tried(Proposal("cnn", (("int8", {}),)), "ok", 0.8, {"bytes": -0.5}, 1.0)
+    twin = Tried(Proposal("cnn", (("int8", {"calibration": "minmax"}),), {"lr": 1e-2}), "no_op", 0.8, {"bytes": -0.5}, 1.0)
+    trials = _told(space(), [start, twin]).trials
+    assert [trial.value for trial in trials] == [0.8]
+
+
+def test_a_sampler_draws_something_else_after_something_else_was_tried() -> None:
+    """Its random numbers are those of how much was tried, not the same again and again."""
+    drawn = [search(Optuna(), space(), n)[-1].proposal.architecture for n in range(3, 13)]
+    assert set(drawn) == {"cnn", "mlp"}
+    counts = Counter(len(one.proposal.passes) for seed in range(10) for one in search(Optuna(), space(seed=seed), 10)[2:])
+    assert counts[0] > counts[2]  # half of all recipes end at once, as those that are drawn by chance

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from benchmark import CompressorSpec, Context, Param, Proposal, SearcherSpec, Space, Tried, hookimpl
+from benchmark import CompressorSpec, Context, Param, Proposal, SearcherSpec, Space, Tried, UserError, hookimpl
 
 
 class Climb:
@@ -41,6 +43,23 @@ class Wrong:
         }[str(space.params["how"])]
 
 
+class Spy:
+    def propose(self, space: Space, history: Sequence[Tried], seconds_left: float) -> Proposal | None:
+        """Looks for test rows where the task's own code has them."""
+        with suppress(ImportError, OSError, UserError):
+            labels = importlib.import_module("benchmark_credit._task").GermanCredit().load(0).test.y
+            raise RuntimeError(f"it read {len(labels)} labels of test rows")
+        return space.starts[len(history)] if len(history) < len(space.starts) else None
+
+
+class Breaks:
+    def propose(self, space: Space, history: Sequence[Tried], seconds_left: float) -> Proposal | None:
+        """Fails after two proposals."""
+        if len(history) == 2:
+            raise RuntimeError("it has no idea")
+        return Proposal("ridge", (("round-weights", {"decimals": 3 + len(history)}),))
+
+
 class RoundWeights:
     def compress(self, context: Context) -> None:
         rounded(context, int(context.params["decimals"]))
@@ -69,6 +88,8 @@ def benchmark_searchers() -> list[SearcherSpec]:
     hows = ("architecture", "order", "parameter", "value", "training")
     return [
         SearcherSpec(name="climb", target="pocketbench_seeker:Climb", summary="Climbs."),
+        SearcherSpec(name="spy", target="pocketbench_seeker:Spy", summary="Spies."),
+        SearcherSpec(name="breaks", target="pocketbench_seeker:Breaks", summary="Breaks."),
         SearcherSpec(
             name="wrong",
             target="pocketbench_seeker:Wrong",
