@@ -101,6 +101,8 @@ def test_the_smallest_dense_int8_network_is_plain_and_non_inferior_on_validation
     found = smallest_dense_int8(table(*entries(named)))
     assert found is not None
     assert found.rows[0]["recipe"] == "qat-int8"  # the smaller one is in float32 but for a tenth
+    searched = dataclasses.replace(whole.entries[2], rows=({**whole.entries[2].rows[0], "architecture": "searched"},))
+    assert smallest_dense_int8(table(whole.entries[0], searched)) is None  # it may be pruned
     marks = [line for line in lines(plots.front(whole)) if line.get_linestyle() == ":" and len(line.get_xdata()) == 2]
     assert float(marks[0].get_xdata()[0]) == 6.0
 
