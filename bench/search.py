@@ -70,7 +70,7 @@ def hypervolume(points: NDArray[np.float64]) -> float:
 
 
 def places(log: Log, tier: DeviceTier | None, baseline: float) -> NDArray[np.float64]:
-    """The proposals inside the limits that no other dominates, (n, 1 + number of limits), as :func:`hypervolume` takes them: 1 less
+    """The proposals inside the limits that no other dominates, (n, 1 + limits), as :func:`hypervolume` takes them: 1 less
     the share of the way from the baseline's validation score to 1, then each measured value as a share of its limit, in the order
     of :data:`LIMITS`."""
     limits = [(limit.column, most * limit.scale) for limit in LIMITS if tier and (most := limit.of(tier)) is not None]
