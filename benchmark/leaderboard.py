@@ -16,7 +16,7 @@ from benchmark.budget import DeviceTier
 from benchmark.data import GROUP
 from benchmark.measure import quality
 from benchmark.measure.outputs import sample
-from benchmark.plan import SEARCHED, Cell, ended_well, judge, stored_cells
+from benchmark.plan import Cell, ended_well, judge, stored_cells
 from benchmark.ranking import Verdict
 from benchmark.recommend import fits
 from benchmark.search import Log
@@ -24,6 +24,7 @@ from benchmark.specs import DEVICE_COUNTS, Output
 from benchmark.statistics import Bootstrap, Interval, Scored
 from benchmark.store import StepResult, Store
 from benchmark.suite import REFERENCE, read_searched
+from benchmark.warm import SEARCHED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

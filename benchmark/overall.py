@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from benchmark.leaderboard import Entry, Table
-from benchmark.plan import SEARCHED
 from benchmark.suite import REFERENCE
+from benchmark.warm import SEARCHED
 
 DEFAULT = "default"
 """The architecture of back ends that have the same single one on each task: which one depends on the task."""

@@ -102,7 +102,7 @@ def searched(searcher: PassCall, seconds: float, tier: str, warm: str = "") -> s
 
 
 def read_searched(name: str) -> tuple[PassCall, float, str]:
-    """The inverse of :func:`searched`."""
+    """The inverse of :func:`searched`: (searcher, seconds, tier), where a warm start is a parameter of the searcher."""
     call = parse_pass(name)
     own = {key: value for key, value in call.params if key not in ("seconds", "tier")}
     given = dict(call.params)

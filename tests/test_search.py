@@ -115,6 +115,7 @@ def test_its_last_value_is_that_of_what_wins(proposals: list[tuple[float | None,
         (PassCall("optuna"), 60.0, "S"),
         (PassCall("optuna", (("halving", False), ("sampler", "nsga2"))), 0.5, ""),
         (PassCall("random"), 180.0, 'a "tier", of 1'),
+        (PassCall("random", (("warm", "edge"),)), 180.0, "S"),
     ],
 )
 def test_the_name_of_a_search_says_what_it_was_given(call: PassCall, seconds: float, tier: str) -> None:

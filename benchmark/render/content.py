@@ -22,11 +22,12 @@ from benchmark.leaderboard import (
     disputed,
 )
 from benchmark.overall import DEFAULT, Overall, Standing, overall
-from benchmark.plan import PLACE, SEARCHED
+from benchmark.plan import PLACE
 from benchmark.render import answers
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, score_decimals, span
 from benchmark.statistics import DRAWS, MIN_SEEDS, MIN_UNITS
 from benchmark.suite import read_searched
+from benchmark.warm import SEARCHED
 
 _COLUMNS = 4  # groups that have a column each
 _LONG = re.compile(r"(?<![\w.])(\d+)\.\d{3,}(?:e[-+]?\d+)?(?![\w.])")

@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 
 from benchmark.folders import Layout
 from benchmark.leaderboard import Entry, Searched, Table, is_control, smallest_dense_int8
-from benchmark.plan import SEARCHED, Cell
+from benchmark.plan import Cell
 from benchmark.render.curves import TRAINED_FOR, read_curve
 from benchmark.render.latex import slug, unique
 from benchmark.render.style import COLOURS, named
 from benchmark.search import best_so_far
 from benchmark.suite import REFERENCE
+from benchmark.warm import SEARCHED
 
 Curves: TypeAlias = Mapping[str, Sequence[tuple[float, float]]]
 """The name of a step that trains -> its (updates, validation score)."""
