@@ -23,7 +23,8 @@ from benchmark.search import Log
 from benchmark.specs import DEVICE_COUNTS, Output
 from benchmark.statistics import Bootstrap, Interval, Scored
 from benchmark.store import StepResult, Store
-from benchmark.suite import REFERENCE
+from benchmark.suite import REFERENCE, read_searched
+from benchmark.warm import SEARCHED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -395,6 +396,31 @@ def _provenance(cell: Cell, results: Mapping[str, StepResult], store: Store) -> 
 
 
 @dataclass(frozen=True)
+class Searched:
+    """A search that is over. ``searcher``: its name, with the parameters that it was given; ``seconds``: its total; ``tier``:
+    None for no limits."""
+
+    cell: Cell
+    searcher: str
+    seconds: float
+    tier: DeviceTier | None
+    log: Log
+
+
+def searches(store: Store) -> list[Searched]:
+    """The searches of the last run that are over, in the grid's order."""
+    tiers = {one["name"]: DeviceTier(**one) for one in store.meta("suite")["tiers"]}
+    found = []
+    for cell in stored_cells(store):
+        results = store.results([cell.search] if cell.search else [])
+        if ended_well(cell.search, results):
+            searcher, seconds, tier = read_searched(cell.recipe)
+            log = Log.from_json(results[cell.search].facts["log"])
+            found.append(Searched(cell, str(searcher), seconds, tiers.get(tier), log))
+    return found
+
+
+@dataclass(frozen=True)
 class Group:
     """The test rows of one group of a sensitive column. ``n``: rows, summed over folds; ``units``: what they belong to.
     ``score``: mean over seeds and over the folds that test rows of it, None where it is undefined in one of these, with its
@@ -682,6 +708,8 @@ def smallest_dense_int8(table: Table) -> Entry | None:
         return None
     good = []
     for entry in table.entries:
+        if entry.rows[0]["architecture"] == SEARCHED:
+            continue  # its recipe does not say what was done to it
         *before, _ = entry.rows[0]["recipe"].split(" + ")
         plain = _in_int8(entry.rows[0]) and (not before or (len(before) == 1 and is_control(before[0])))
         score, size = entry.mean("val_score"), entry.median("artifact_bytes")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from benchmark.leaderboard import Entry, Table
 from benchmark.suite import REFERENCE
+from benchmark.warm import SEARCHED
 
 DEFAULT = "default"
 """The architecture of back ends that have the same single one on each task: which one depends on the task."""
@@ -69,7 +70,7 @@ def overall(tables: Sequence[Table]) -> Overall | None:
         for entry in table.entries if table.task in scales else ():
             row = entry.rows[0]
             if entry.rank is not None:
-                name = Name(labels[row["backend"], row["architecture"]], row["recipe"], row["runtime"])
+                name = Name(labels.get((row["backend"], row["architecture"]), SEARCHED), row["recipe"], row["runtime"])
                 found[name][table.task][row["backend"]] = entry
     wanted: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for name, tasks in found.items():
@@ -104,11 +105,12 @@ def _scale(table: Table) -> _Scale | None:
 
 
 def _labels(tables: Iterable[Table]) -> dict[tuple[str, str], str]:
-    """(back end, architecture) -> how the architecture is called over tasks."""
+    """(back end, architecture) -> how the architecture is called over tasks; what searches find has no entry."""
     used: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for table in tables:
         for row in (*(entry.rows[0] for entry in table.entries), *table.others):
-            used[row["backend"]][table.task].add(row["architecture"])
+            if row["architecture"] != SEARCHED:  # what a search finds is compared under a name of its own
+                used[row["backend"]][table.task].add(row["architecture"])
     single = {
         backend: {task: next(iter(names)) for task, names in tasks.items()}
         for backend, tasks in used.items()

@@ -103,6 +103,16 @@ def found(log: Log, tier: DeviceTier | None) -> Found:
     return Found(None, "; ".join(filter(None, [_why_none(log.entries, tier), log.ended])), log)
 
 
+def best_so_far(log: Log, tier: DeviceTier | None) -> list[tuple[float, float]]:
+    """(seconds of the search, best validation score by then of a proposal inside the limits), a pair for each proposal that made
+    it better; none where no proposal is inside."""
+    found: list[tuple[float, float]] = []
+    for one in log.entries:
+        if tried(one, tier).fits and one.score is not None and (not found or one.score > found[-1][1]):
+            found.append((one.spent, one.score))
+    return found
+
+
 def _why_none(entries: Sequence[Entry], tier: DeviceTier | None) -> str:
     models = [(tried(one, tier), one) for one in entries if one.outcome == "ok" and one.score is not None]
     if not models:

@@ -110,6 +110,14 @@ def searched(searcher: PassCall, seconds: float, tier: str, warm: str = "") -> s
     return str(PassCall(searcher.name, tuple(sorted(given.items()))))
 
 
+def read_searched(name: str) -> tuple[PassCall, float, str]:
+    """The inverse of :func:`searched`: (searcher, seconds, tier), where a warm start is a parameter of the searcher."""
+    call = parse_pass(name)
+    own = {key: value for key, value in call.params if key not in ("seconds", "tier")}
+    given = dict(call.params)
+    return PassCall(call.name, tuple(own.items())), float(given["seconds"]), str(given.get("tier", ""))
+
+
 @dataclass(frozen=True)
 class Suite:
     """A grid of cells. ``recipes``: the reference first. ``architectures``: back end -> names (absent: the default one of each

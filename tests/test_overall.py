@@ -181,3 +181,20 @@ def test_without_a_scale_on_two_tasks_there_is_no_order() -> None:
     assert found(good, useless, third).left_out == ("b",)
     undefined = table("d", entry("d", "reference", None, None))
     assert found(good, third, undefined).left_out == ("d",)
+
+
+def test_what_searches_find_is_no_other_architecture_of_a_back_end() -> None:
+    search = 'optuna(seconds=60, tier="S")'
+    tables = [
+        table(
+            task,
+            entry(task, "reference", 1.0, architecture=network),
+            entry(task, "p", 0.9, 2, architecture=network),
+            entry(task, search, 0.95, architecture="searched"),
+        )
+        for task, network in (("a", "cnn"), ("b", "mlp"))
+    ]
+    shown = {one.name: one for one in found(*tables).standings}
+    assert set(shown) == {name("reference"), name("p"), name(search, "searched")}
+    assert shown[name("p")].cells == (2, 2)
+    assert shown[name(search, "searched")].mean == pytest.approx(0.95)

@@ -6,10 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmark import Proposal
 from benchmark.budget import DeviceTier
-from benchmark.search import Entry, Log, found, tried
+from benchmark.search import Entry, Log, best_so_far, found, tried
+from benchmark.suite import PassCall, read_searched, searched
 
 TIER = DeviceTier("XS", bytes=1000, latency_p90=0.001)
 
@@ -78,3 +81,42 @@ def test_why_nothing_was_found(entries: tuple[Entry, ...], reason: str) -> None:
 def test_a_log_survives_json() -> None:
     log = Log(12.5, (entry(0.9, 1500), entry(None, None, outcome="failed", reason="why")), ("a", "b"), 1.5, 0.25)
     assert Log.from_json(json.loads(json.dumps(log.to_json()))) == log
+
+
+def test_the_best_so_far_is_of_proposals_inside_the_limits() -> None:
+    entries = (
+        entry(0.9, 1001, spent=2.0),
+        entry(0.6, 500, spent=4.0),
+        entry(None, None, outcome="timeout", spent=6.0),
+        entry(0.95, 500, None, spent=7.0),
+        entry(0.5, 500, spent=8.0),
+        entry(0.6, 100, spent=9.0),
+        entry(0.99, 100, outcome="no_op", spent=10.0),
+        entry(0.8, 1000, 1000.0, spent=12.0),
+    )
+    assert best_so_far(Log(entries=entries), TIER) == [(4.0, 0.6), (12.0, 0.8)]
+    assert best_so_far(Log(entries=entries), None) == [(2.0, 0.9), (7.0, 0.95)]
+    assert best_so_far(Log(), TIER) == []
+
+
+@given(st.lists(st.tuples(st.none() | st.floats(0, 1), st.integers(1, 2000))))
+def test_its_last_value_is_that_of_what_wins(proposals: list[tuple[float | None, int]]) -> None:
+    log = Log(entries=tuple(entry(score, size, spent=float(i)) for i, (score, size) in enumerate(proposals)))
+    curve, best = best_so_far(log, TIER), found(log, TIER).best
+    assert (curve[-1][1] if curve else None) == (best.score if best else None)
+    for seconds, score in curve:  # each is the maximum of what was known by then
+        known = [one.score for one in log.entries if one.spent <= seconds and tried(one, TIER).fits]
+        assert score == max(value for value in known if value is not None)
+
+
+@pytest.mark.parametrize(
+    ("call", "seconds", "tier"),
+    [
+        (PassCall("optuna"), 60.0, "S"),
+        (PassCall("optuna", (("halving", False), ("sampler", "nsga2"))), 0.5, ""),
+        (PassCall("random"), 180.0, 'a "tier", of 1'),
+        (PassCall("random", (("warm", "edge"),)), 180.0, "S"),
+    ],
+)
+def test_the_name_of_a_search_says_what_it_was_given(call: PassCall, seconds: float, tier: str) -> None:
+    assert read_searched(searched(call, seconds, tier)) == (call, seconds, tier)

@@ -62,7 +62,8 @@ def plot(folder: str) -> int:
         rows = leaderboard.rows(store, drawn)
         part = root / "plots.part"
         shutil.rmtree(part, ignore_errors=True)
-        write_plots(leaderboard.tables(store, rows, drawn), stored_cells(store), Layout(root), part)
+        tables, searches = leaderboard.tables(store, rows, drawn), leaderboard.searches(store)
+        write_plots(tables, stored_cells(store), Layout(root), part, searches)
         shutil.rmtree(root / "plots", ignore_errors=True)
         part.rename(root / "plots")
     except OSError as error:

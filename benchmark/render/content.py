@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -25,8 +26,12 @@ from benchmark.plan import PLACE
 from benchmark.render import answers
 from benchmark.render.style import DASH, Grid, Part, Section, Style, bounded, listed, named, number, plural, score_decimals, span
 from benchmark.statistics import DRAWS, MIN_SEEDS, MIN_UNITS
+from benchmark.suite import read_searched
+from benchmark.warm import SEARCHED
 
 _COLUMNS = 4  # groups that have a column each
+_LONG = re.compile(r"(?<![\w.])(\d+)\.\d{3,}(?:e[-+]?\d+)?(?![\w.])")
+"""A parameter with more decimals than a table bears."""
 
 
 def document(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, Any], style: Style) -> list[Section]:
@@ -93,7 +98,8 @@ def _enforced_by(rows: Sequence[Row]) -> str:
 
 
 def _of_task(table: Table, suite: Mapping[str, Any], style: Style) -> Iterator[Section]:
-    """How well its methods do, what they cost, then a table for each sensitive column."""
+    """How well its methods do, what they cost, a table for each sensitive column, then what searches chose: the tables before
+    that go on from one another."""
     runtimes = len({row["runtime"] for row in [*(row for entry in table.entries for row in entry.rows), *table.others]}) > 1
     digits = score_decimals(table.scores())
     yield _scores(table, suite, runtimes, digits, style)
@@ -103,6 +109,8 @@ def _of_task(table: Table, suite: Mapping[str, Any], style: Style) -> Iterator[S
         yield _on_device(table.task, emulated, runtimes, digits, style)
     for column in dict.fromkeys(column for entry in table.entries for column in entry.groups):
         yield _by_group(column, table, runtimes, digits, style)
+    if rows := _searches(table, suite):
+        yield _chosen(table, rows, runtimes, style)
 
 
 def _scores(table: Table, suite: Mapping[str, Any], runtimes: bool, digits: int, style: Style) -> Section:
@@ -268,6 +276,70 @@ def _by_group(column: str, table: Table, runtimes: bool, digits: int, style: Sty
     headers = (style.text("method"), *map(style.name, columns), style.text("gap ↓"))
     title = style.say("{task} by {column}", task=table.task, column=column)
     return Section(title, (caption, reading, Grid(headers, lines, "l" + "r" * (len(columns) + 1))))
+
+
+def chosen_title(task: str, style: Style) -> str:
+    """Of the section on a task's searches."""
+    return style.say("{task}: what the searches chose", task=task)
+
+
+def _searches(table: Table, suite: Mapping[str, Any]) -> list[Row]:
+    """The rows of a task's searches that could run. Those that had the same limits and the same time stand together."""
+    tiers = ["", *(tier["name"] for tier in suite["tiers"])]
+
+    def place(row: Row) -> tuple[Any, ...]:
+        searcher, seconds, tier = read_searched(row["recipe"])
+        return row["backend"], row["runtime"], tiers.index(tier), seconds, str(searcher), row["fold"], row["seed"]
+
+    every = [*(row for entry in table.entries for row in entry.rows), *table.others]
+    return sorted((row for row in every if row["architecture"] == SEARCHED and row["outcome"] != "skipped"), key=place)
+
+
+def _chosen(table: Table, rows: Sequence[Row], runtimes: bool, style: Style) -> Section:
+    """A line for each search, also for one that found nothing."""
+    repeats = [name for name in ("seed", "fold") if len({row[name] for row in rows}) > 1]
+    names = ["back end", "search", *(["runtime"] if runtimes else [])]
+    numbers = ["proposals", "search s", "val ↑", "bytes ↓"]
+
+    def line(row: Row) -> tuple[str, ...]:
+        values = [
+            number(row["n_proposals"], ","),
+            number(row["search_seconds"], ",.1f"),
+            number(row["val_score"], ".3f"),  # it chose: small differences of it count
+            number(row["artifact_bytes"], ",.0f"),
+        ]
+        called = [row[name] for name in ("backend", "recipe", *(["runtime"] if runtimes else []))]
+        repeat = [style.text(str(row[name])) for name in repeats]
+        return (*map(style.name, called), *repeat, _what_won(row, style), *map(style.text, values))
+
+    caption = style.text("Of each search the model with the best validation score among those inside its limits.")
+    text = (
+        "Test scores chose nothing; those of what was chosen are in the table of the task. Numbers of a recipe have three digits "
+    )
+    text += "here and all in the column chosen of rows.csv."
+    headers = (*names, *repeats, "chosen", *numbers)
+    grid = Grid(
+        headers=tuple(map(style.text, headers)),
+        lines=tuple(map(line, rows)),
+        align="l" * len(names) + "r" * len(repeats) + "l" + "r" * len(numbers),
+        refs=tuple(tuple(row[name] for name in PLACE) for row in rows),
+        key=1,
+        wraps=(1, headers.index("chosen")),
+    )
+    return Section(chosen_title(table.task, style), (caption, style.text(text), grid))
+
+
+def _what_won(row: Row, style: Style) -> str:
+    """What a search chose, or why there is nothing."""
+    reason = " ".join(row["reason"].split())
+    if row["chosen"] is None:
+        if row["n_proposals"] is None:
+            return style.say("{outcome} ({reason})", outcome=row["outcome"], reason=reason)
+        return style.say("nothing: {reason}", reason=reason)
+    chosen = _LONG.sub(lambda found: f"{float(found[0]):.{max(3, len(found[1]))}g}", row["chosen"])
+    if row["outcome"] == "ok":
+        return style.name(chosen)
+    return style.say("{chosen}, which ended as {outcome} ({reason})", chosen=chosen, outcome=row["outcome"], reason=reason)
 
 
 def _summary(groups: Mapping[str, Group], digits: int, style: Style) -> tuple[str, str]:
@@ -568,6 +640,13 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
         "training rows. trivial: the task's own rule of one feature.",
         "–: undefined or not measured.",
     ]
+    if any(_searches(table, suite) for table in tables):
+        lines.insert(
+            -1,
+            "chosen: a search proposes models, which are trained, exported and run on validation rows, until its time is over or "
+            "it has none left. proposals: how many it tried, with those that came to nothing. search s: seconds of its time that "
+            "went by; what was there already is charged at what it once took.",
+        )
     if max(folds) > 1:
         lines.insert(0, "evaluations: test rows of each fold, summed over folds; repeated folds test a row more than once.")
     return Section(style.text("How to read the tables"), (tuple(map(style.text, lines)),))

@@ -25,7 +25,7 @@ from benchmark.measure import quality
 from benchmark.plan import PLACE, Cell, stored_cells
 from benchmark.recommend import answer
 from benchmark.render import answers
-from benchmark.render.content import document
+from benchmark.render.content import chosen_title, document
 from benchmark.render.curves import TRAINED_FOR, log_tail, read_curve
 from benchmark.render.latex import slug
 from benchmark.render.style import COLOURS, DASH, Grid, Style, bounded, named, number, score_decimals
@@ -117,6 +117,8 @@ _UNROUNDED: Mapping[str, Callable[[Entry], float | None]] = {
     "p50 µs": _median("latency_p50_us"),
     "p90 µs": _median("latency_p90_us"),
     "time ×": _median("latency_ratio"),
+    "proposals": _mean("n_proposals"),
+    "search s": _mean("search_seconds"),
 }
 """What the columns of the tables of methods are sorted by, by their headers without the arrow and what follows it."""
 
@@ -129,6 +131,8 @@ def _sections(
     ship = answers.section(tables, rows, tiers, style).title
     of_task = {table.task: table for table in tables}
     entries = {_key(entry.rows[0]): entry for table in tables for entry in table.entries}
+    single = {_key(row): Entry((row,)) for row in rows}
+    of_searches = {chosen_title(table.task, style) for table in tables}
     count = 0
     for section in document(tables, rows, suite, style):
         parts = list[_Part]()
@@ -138,7 +142,8 @@ def _sections(
                     parts.append(_Part("plot", _json(front), count := count + 1, label=label))
             count += 1
             if isinstance(part, Grid) and part.refs:
-                values = [_unrounded(part.headers, entries[ref]) for ref in part.refs]
+                known = single if section.title in of_searches else entries
+                values = [_unrounded(part.headers, known[ref]) for ref in part.refs]
                 parts.append(_Part("grid", part, count, [pages[ref] for ref in part.refs], part.key, values))
             elif isinstance(part, Grid):
                 links = _shipped(tables, rows, tiers, pages) if section.title == ship else []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmark.leaderboard import Row, Table
@@ -43,6 +45,12 @@ _INTERVAL = re.compile(r"(\S+) (\[[^\[\]]+, [^\[\]]+\])(.*)")
 """A number, its interval, and a mark."""
 
 
+_LINE = 34
+"""Characters of a line of a cell that is wrapped."""
+_LINES = 36
+"""Lines of a table that may be longer than a page, a cell of several lines counting as so many."""
+
+
 def to_latex(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
     """A ``table*`` for each table of the leaderboard, or several where it is too wide for a page, with captions and notes; what
     has no table is plain text. ``suite``: what the store keeps of the suite."""
@@ -54,8 +62,12 @@ def to_latex(tables: Sequence[Table], rows: Sequence[Row], suite: Mapping[str, A
 
 
 def _leaves(section: Section) -> Iterator[Section]:
-    """The section; where its table has leaves, one for each, whose notes stand below the first."""
+    """The section; where its table has leaves, one for each, or where it may be longer than a page one for each page, whose notes
+    stand below the first."""
     grid = next((part for part in section.parts if isinstance(part, Grid)), None)
+    if grid is not None and grid.wraps:
+        yield from _pages(section, grid)
+        return
     if grid is None or not grid.leaves:
         yield section
         return
@@ -64,6 +76,33 @@ def _leaves(section: Section) -> Iterator[Section]:
     for name, columns in others:
         title = f"{section.title}{_text(', ' if ':' in section.title else ': ')}{_text(name)}"
         yield Section(title, (section.parts[0], grid.only(columns)))
+
+
+def _pages(section: Section, grid: Grid) -> Iterator[Section]:
+    """A section for as many lines of its table as a page holds."""
+    pages: list[list[tuple[str, ...]]] = [[]]
+    full = 0
+    for line in grid.lines:
+        height = max(len(_wrapped(line[j])) for j in grid.wraps)
+        if pages[-1] and full + height > _LINES:
+            pages.append([])
+            full = 0
+        pages[-1].append(line)
+        full += height
+    first, *others = [replace(grid, lines=tuple(lines)) for lines in pages]
+    yield Section(section.title, tuple(part if part is not grid else first for part in section.parts))
+    for page, part in enumerate(others, 2):
+        yield Section(f"{section.title}{_text(f', {page} of {len(pages)}')}", (section.parts[0], part))
+
+
+def _wrapped(cell: str) -> list[str]:
+    """The lines of a cell of a column that is wrapped: one or more for each pass of a recipe, none long where it has spaces."""
+    first, *others = cell.split(" + ")
+    return [
+        re.sub(r"^([\[*])", r"{\1}", line)  # after the end of a line these would be its argument
+        for one in (first, *(f"+ {one}" for one in others))
+        for line in textwrap.wrap(one, _LINE, break_long_words=False, break_on_hyphens=False) or [""]
+    ]
 
 
 def slug(text: str) -> str:
@@ -111,7 +150,7 @@ def _section(section: Section, label: str) -> str:
     numeric = [side == "r" and _format(column) for side, column in zip(grid.align, columns, strict=True)]
     cells = [
         [
-            _cell(cell, bool(number), (i, j) in grid.bold) if number else _narrowed(cell, side, (i, j) in grid.bold)
+            _cell(cell, True, (i, j) in grid.bold) if number else _narrowed(cell, side, (i, j) in grid.bold, j in grid.wraps)
             for j, (cell, side, number) in enumerate(zip(line, grid.align, numeric, strict=True))
         ]
         for i, line in enumerate(grid.lines)
@@ -155,12 +194,13 @@ def _cell(cell: str, numeric: bool, bold: bool) -> str:
     return f"{{{text}}}" if numeric else text
 
 
-def _narrowed(cell: str, side: str, bold: bool) -> str:
-    """A cell whose interval is set smaller than its number, and which has a line for each pass of a recipe."""
+def _narrowed(cell: str, side: str, bold: bool, wraps: bool) -> str:
+    """A cell whose interval is set smaller than its number, and which has a line for each pass of a recipe, or several."""
     if found := _INTERVAL.fullmatch(cell) if side == "r" else None:
         return rf"{_cell(found[1], False, bold)} {{\scriptsize {found[2]}}}{found[3]}"
     first, *others = cell.split(" + ") if side == "l" else [cell]
-    lines = [_cell(line, False, bold) for line in (first, *(f"+ {one}" for one in others))]
+    split = _wrapped(cell) if wraps else (first, *(f"+ {one}" for one in others))
+    lines = [_cell(line, False, bold) for line in split]
     if len(lines) == 1:
         return lines[0]
     return rf"\begin{{tabular}}[t]{{@{{}}{side}@{{}}}}" + r" \\ ".join(lines) + r"\end{tabular}"

@@ -1,4 +1,4 @@
-"""Plots for a paper, PDF and SVG: score against bytes, latency, training and budgets, a file each for every task.
+"""Plots for a paper, PDF and SVG: score against bytes, latency, training, budgets and searches, a file each for every task.
 
 Fonts are readable at the width of a column (84 mm). Back ends differ by marker, parts of a bar by hatching: colour carries
 nothing alone. Equal results give equal files.
@@ -6,7 +6,9 @@ nothing alone. Equal results give equal files.
 
 from __future__ import annotations
 
+import bisect
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,15 +18,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.folders import Layout
-from benchmark.leaderboard import Entry, Table, is_control, smallest_dense_int8
+from benchmark.leaderboard import Entry, Searched, Table, is_control, smallest_dense_int8
 from benchmark.plan import Cell
 from benchmark.render.curves import TRAINED_FOR, read_curve
 from benchmark.render.latex import slug, unique
 from benchmark.render.style import COLOURS, named
+from benchmark.search import best_so_far
 from benchmark.suite import REFERENCE
+from benchmark.warm import SEARCHED
 
 Curves: TypeAlias = Mapping[str, Sequence[tuple[float, float]]]
 """The name of a step that trains -> its (updates, validation score)."""
+Steps: TypeAlias = Sequence[tuple[float, float]]
+"""(seconds, validation score) where a curve of steps goes up, in the order of time."""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 7,
@@ -45,7 +51,9 @@ _MOST = 30  # methods in a plot of bars
 _THINNEST = 0.005  # share of a limit: less is no bar that can be seen
 
 
-def write_plots(tables: Sequence[Table], cells: Sequence[Cell], layout: Layout, folder: Path) -> list[Path]:
+def write_plots(
+    tables: Sequence[Table], cells: Sequence[Cell], layout: Layout, folder: Path, searches: Sequence[Searched] = ()
+) -> list[Path]:
     """Writes ``<task>-<kind>.pdf`` and ``.svg`` into ``folder``; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -53,6 +61,7 @@ def write_plots(tables: Sequence[Table], cells: Sequence[Cell], layout: Layout, 
         for table, name in zip(tables, unique(slug(table.task) for table in tables), strict=True):
             curves = read_curves([cell for cell in cells if cell.task == table.task], layout)
             figures = {"front": front(table), "latency": latency(table), "training": training(curves), "budget": budget(table)}
+            figures |= search_figures(table, [one for one in searches if one.cell.task == table.task])
             for kind, figure in figures.items():
                 if figure is None:
                     continue
@@ -70,18 +79,21 @@ def read_curves(cells: Sequence[Cell], layout: Layout) -> dict[str, list[tuple[f
     chains = [(cell, name, id_) for cell in cells if (cell.fold, cell.seed) == first for name, id_ in cell.chain]
     for cell, name, id_ in {id_: (cell, name, id_) for cell, name, id_ in reversed(chains)}.values():
         label = f"{cell.backend} {cell.architecture} {REFERENCE if name == 'train' else cell.recipe}"
+        if cell.search:
+            label = f"{cell.backend} {cell.recipe}: {name}"
         if points := read_curve(layout.step(id_) / "curve.csv"):
             found[label] = points
     return dict(sorted(found.items()))
 
 
 def front(table: Table) -> Figure | None:
-    """Score against bytes: references filled, the front by validation ringed, networks joined with what is trained narrower."""
+    """Score against bytes: references filled, the front by validation ringed, networks joined with what is trained narrower. What
+    searches found is small, as it often is another method's file."""
     known = [entry for entry in table.entries if entry.score is not None and entry.median("artifact_bytes")]
     if not known:
         return None
     figure, axes = _axes(62)
-    ringed = narrower = False
+    ringed = narrower = searched = False
     for i, backend in enumerate(sorted({entry.rows[0]["backend"] for entry in known})):
         colour, marker = COLOURS[i % len(COLOURS)], _MARKERS[i % len(_MARKERS)]
         mine = [entry for entry in known if entry.rows[0]["backend"] == backend]
@@ -90,7 +102,11 @@ def front(table: Table) -> Figure | None:
             filled = entry.rows[0]["recipe"] == REFERENCE
             if entry.interval:
                 axes.plot([x, x], [entry.interval.low, entry.interval.high], color=colour, linewidth=0.5, zorder=1)
-            axes.plot(x, y, marker, color=colour, markerfacecolor=colour if filled else "white", markersize=4, zorder=3)
+            if entry.rows[0]["architecture"] == SEARCHED:
+                searched = True
+                axes.plot(x, y, marker, color=colour, markersize=1.8, zorder=4)
+            else:
+                axes.plot(x, y, marker, color=colour, markerfacecolor=colour if filled else "white", markersize=4, zorder=3)
             if "bytes" in entry.fronts:
                 ringed = True
                 axes.plot(x, y, "o", color="black", markerfacecolor="none", markersize=8, markeredgewidth=0.6, zorder=2)
@@ -101,6 +117,8 @@ def front(table: Table) -> Figure | None:
             narrower = True
     if ringed:
         axes.plot([], [], "o", color="black", markerfacecolor="none", markersize=8, label="front by validation")
+    if searched:
+        axes.plot([], [], "o", color="black", markersize=1.8, label="found by a search")
     if narrower:
         axes.plot([], [], color="black", linestyle="--", label="trained narrower")
     if dense := smallest_dense_int8(table):
@@ -223,6 +241,85 @@ def training(curves: Curves) -> Figure | None:
     axes.set_ylabel("validation score ↑")
     _legend(figure, axes, columns=1)
     return figure
+
+
+def search_figures(table: Table, searches: Sequence[Searched]) -> dict[str, Figure | None]:
+    """By kind :func:`search`, one for each device tier and total time of a task's searches."""
+    grouped: dict[tuple[str, float], list[Searched]] = defaultdict(list)
+    for one in searches:
+        grouped[one.tier.name if one.tier else "", one.seconds].append(one)
+    kinds = unique(
+        "-".join(["search", *([slug(f"{tier} {seconds:g}")] if len(grouped) > 1 else [])]) for tier, seconds in grouped
+    )
+    return {kind: search(table, members) for kind, members in zip(kinds, grouped.values(), strict=True)}
+
+
+def search(table: Table, searches: Sequence[Searched]) -> Figure | None:
+    """The best validation score so far inside the limits against the seconds of searches with one tier and total: a panel for
+    each back end (and runtime, where there are several), in it for each searcher thin steps for each seed and fold, and thick
+    ones for their mean, from when each of them has a model inside. None where none ever has."""
+    panels: dict[str, dict[str, list[Steps]]] = defaultdict(lambda: defaultdict(list))
+    runtimes = len({one.cell.runtime for one in searches}) > 1
+    for one in searches:
+        name = f"{one.cell.backend} on {one.cell.runtime}" if runtimes else one.cell.backend
+        panels[name][one.searcher].append(best_so_far(one.log, one.tier))
+    if not any(steps for searchers in panels.values() for found in searchers.values() for steps in found):
+        return None
+    names = sorted({name for searchers in panels.values() for name in searchers})
+    figure = Figure(figsize=(_WIDTH, (12 + 36 * len(panels)) / 25.4), layout="constrained")
+    all_axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    for axes, (panel, searchers) in zip(all_axes, sorted(panels.items()), strict=True):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(_printable(panel))
+        axes.set_ylabel(f"best validation\n{table.metric} ↑")
+        for place, name in enumerate(names):
+            look: dict[str, Any] = {
+                "color": COLOURS[place % len(COLOURS)],
+                "linestyle": _LINES[place % len(_LINES)],
+                "drawstyle": "steps-post",
+            }
+            found = [steps for steps in searchers.get(name, ()) if steps]
+            for steps in found if len(searchers.get(name, ())) > 1 else ():
+                _steps(axes, steps, searches[0].seconds, linewidth=0.4, alpha=0.6, **look)
+            if steps := mean_steps(searchers.get(name, ())):
+                marked = {"marker": _MARKERS[place % len(_MARKERS)], "markersize": 3, "markevery": slice(0, len(steps))}
+                _steps(axes, steps, searches[0].seconds, linewidth=1.2, **marked, **look)
+    first = all_axes[0]
+    for place, name in enumerate(names):
+        first.plot(
+            *([], []),
+            label=_printable(name),
+            color=COLOURS[place % len(COLOURS)],
+            linestyle=_LINES[place % len(_LINES)],
+            marker=_MARKERS[place % len(_MARKERS)],
+            markersize=3,
+        )
+    tier = searches[0].tier
+    ends = [steps[-1][0] for searchers in panels.values() for found in searchers.values() for steps in found if steps]
+    all_axes[-1].set_xlim(0, max(searches[0].seconds, *ends))
+    inside = f", inside {tier.name}" if tier else ""
+    all_axes[-1].set_xlabel(textwrap.fill(_printable(f"seconds of a search of {searches[0].seconds:g} s{inside}"), _LABEL))
+    _legend(figure, first, columns=3 if max(map(len, names)) < 16 else 1)
+    return figure
+
+
+def mean_steps(curves: Sequence[Steps]) -> list[tuple[float, float]]:
+    """The mean of curves of steps, from when each of them has begun; none where one never does."""
+    if not curves or not all(curves):
+        return []
+    times = sorted({seconds for steps in curves for seconds, _ in steps})
+    begun = max(steps[0][0] for steps in curves)
+    found: list[tuple[float, float]] = []
+    for time in times[bisect.bisect_left(times, begun) :]:
+        values = [steps[bisect.bisect_right([seconds for seconds, _ in steps], time) - 1][1] for steps in curves]
+        found.append((time, sum(values) / len(values)))
+    return found
+
+
+def _steps(axes: Axes, steps: Steps, total: float, **look: Any) -> None:
+    """Draws a curve of steps up to the end of the search's time."""
+    x, y = zip(*steps, strict=True)
+    axes.plot([*x, max(total, x[-1])], [*y, y[-1]], **look)
 
 
 # What all share

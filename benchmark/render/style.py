@@ -33,9 +33,10 @@ class Style:
 @dataclass(frozen=True)
 class Grid:
     """A table. ``align``: ``l`` or ``r`` for each column. ``bold``: (line, column) of the cells that stand out. ``refs``: of each
-    line what names the cell that it begins with, where lines are methods, and ``key`` the column of its recipe. ``leaves``: where
-    it is too wide for a page, the tables that it becomes there: what each adds to the title, empty for the first, and its
-    columns."""
+    line what names the cell that it begins with, where lines are methods or cells, and ``key`` the column of its recipe.
+    ``leaves``: where it is too wide for a page, the tables that it becomes there: what each adds to the title, empty for the
+    first, and its columns. ``wraps``: columns of long texts, which are set in several lines there; such a table may be longer
+    than a page."""
 
     headers: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
@@ -44,6 +45,7 @@ class Grid:
     refs: tuple[tuple[Any, ...], ...] = ()
     key: int = 0
     leaves: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    wraps: tuple[int, ...] = ()
 
     def only(self, columns: Sequence[int]) -> Grid:
         """These columns of it."""

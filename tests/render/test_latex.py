@@ -208,3 +208,42 @@ def test_any_name_is_read_as_it_was_written(name: str) -> None:
 
 def test_what_cannot_be_printed_is_marked() -> None:
     assert escape("a\x00b\u200bc") == "a\ufffdb\ufffdc"
+
+
+def test_a_long_recipe_that_a_search_chose_is_broken_and_a_long_table_goes_on() -> None:
+    pass_ = 'prune_it(importance="group-norm", round_to=19, rounds=19, sparsity=0.73)'
+    chosen = f"mlp · shift=1, turn=false · {pass_} + int8-dynamic"
+    rows = [
+        row(
+            architecture="searched",
+            recipe='o(seconds=9, tier="S_1")',
+            chosen=chosen,
+            n_proposals=5,
+            search_seconds=9.1,
+            seed=seed,
+        )
+        for seed in range(20)
+    ]
+    reason = "none of 3 proposals: failed ([a] " + "[b] * " * 20 + ")"
+    none = row(
+        architecture="searched", recipe="z(seconds=9)", n_proposals=3, search_seconds=9.0, outcome="no_result", reason=reason
+    )
+    table = Table("digits", "accuracy", 0.01, "row", (0,), 200, 200, (Entry(tuple(rows), 0.8, INTERVAL),), (none,), {})
+    latex = to_latex([table], [*rows, none], SUITE)
+    pages = [part for part in latex.split(r"\begin{table*}") if "what the searches chose" in part]
+    heights = []
+    found = []
+    for page in pages:
+        cells = re.findall(r"\\begin\{tabular\}\[t\]\{@\{\}l@\{\}\}(.*?)\\end\{tabular\}", page)
+        wrapped = [cell for cell in cells if "mlp" in cell or "nothing" in cell]
+        heights.append(sum(len(cell.split(r" \\ ")) for cell in wrapped))
+        assert all(len(read(line)) <= 34 for cell in cells for line in cell.split(r" \\ "))
+        ((_, (headers, *lines)),) = tabulars(page)
+        assert headers[:4] == ["back end", "search", "{seed}", "chosen"]
+        found += [read(line[3]) for line in lines]
+    assert len(pages) == 3
+    assert all(height <= 36 for height in heights)
+    assert found == [f"nothing: {reason}", *[chosen] * 20]
+    titles = re.findall(r"caption\{digits: what the searches chose(.*?)\. Of", latex)
+    assert titles == ["", ", 2 of 3", ", 3 of 3"]
+    assert all(part.count("three digits here") == (page == 0) for page, part in enumerate(pages))

@@ -677,3 +677,62 @@ def test_methods_with_too_many_busy_threads_are_named() -> None:
     assert (
         paragraph(crowded, "More threads") == "More threads busy than allowed, all on the cores allowed: torch cnn a (2.6 of 1)."
     )
+
+
+TIER: dict[str, Any] = {"name": "XS", "bytes": 16_384, "latency_p90": 0.001}
+
+
+def searched(recipe: str, chosen: str | None, proposals: int | None = 7, **values: Any) -> Row:
+    full = {"architecture": "searched", "recipe": recipe, "chosen": chosen, "n_proposals": proposals, "search_seconds": 40.04}
+    return row(**{**full, **values})
+
+
+def test_what_the_searches_chose_has_a_line_for_each_seed() -> None:
+    optuna, chance = 'optuna(seconds=40, tier="XS")', 'random(seconds=40, tier="XS")'
+    long = 'cnn · shift=2, turn=true · prune(scope="a", sparsity=0.7303970586) + low-rank(keep=1.5e-05, n=1234.56789) + int8'
+    found = (
+        searched(optuna, long, val_score=0.8456, artifact_bytes=9876, seed=0),
+        searched(optuna, "cnn · reference", 1, search_seconds=3.71, seed=1),
+    )
+    none = "none of 1,024 proposals is inside XS: the nearest has artifact_bytes 24,640 of 16,384"
+    broken = (
+        searched(chance, None, 1024, seed=1, outcome="no_result", reason=none, val_score=None, artifact_bytes=None),
+        searched(chance, "cnn · int8", seed=0, outcome="timeout", reason="evaluate: late", val_score=None, artifact_bytes=12),
+        searched(
+            "z(seconds=40)", None, None, outcome="failed", reason="search: z: it\nraised", search_seconds=None, val_score=None
+        ),
+        searched("y(seconds=40)", None, None, outcome="skipped", reason="not there", search_seconds=None),
+    )
+    shown = table(entry(row()), entry(*found), others=broken)
+    suite = {**SUITE, "seeds": [0, 1], "tiers": [TIER]}
+    text = render(shown, suite=suite)
+    grid = grids(text)[-1]
+    assert grid[0] == ["back end", "search", "seed", "chosen", "proposals", "search s", "val ↑", "bytes ↓"]
+    assert [line[1:] for line in grid[1:]] == [
+        ["z(seconds=40)", "0", "failed (search: z: it raised)", "–", "–", "–", "12,345"],
+        [
+            optuna,
+            "0",
+            'cnn · shift=2, turn=true · prune(scope="a", sparsity=0.73) + low-rank(keep=1.5e-05, n=1235) + int8',
+            *("7", "40.0", "0.846", "9,876"),
+        ],
+        [optuna, "1", "cnn · reference", "1", "3.7", "0.835", "12,345"],
+        [chance, "0", "cnn · int8, which ended as timeout (evaluate: late)", "7", "40.0", "–", "12"],
+        [chance, "1", f"nothing: {none}", "1,024", "40.0", "–", "–"],
+    ]
+    assert "- chosen: a search proposes" in text
+    assert text.index("## digits: cost") < text.index("## digits: what the searches chose") < text.index("## How to read")
+
+
+def test_where_nothing_is_searched_nothing_is_said_of_searches() -> None:
+    skipped = searched("y(seconds=40)", None, None, outcome="skipped", reason="not there")
+    text = render(table(entry(row()), others=(skipped,)))
+    assert "searches" not in text
+    assert "a search proposes" not in text
+
+
+def test_runtimes_stand_where_there_are_several_and_seeds_where_there_are_several() -> None:
+    rows = [searched("defaults(seconds=4)", "cnn · reference", runtime=name, fold=1) for name in ("b", "a")]
+    grid = grids(render(table(*(entry(one) for one in rows))))[-1]
+    assert grid[0][:4] == ["back end", "search", "runtime", "chosen"]
+    assert [line[2] for line in grid[1:]] == ["a", "b"]

@@ -11,11 +11,16 @@ from typing import Any
 import matplotlib
 import pytest
 
+from benchmark.budget import DeviceTier
 from benchmark.folders import Layout
-from benchmark.leaderboard import COLUMNS, Entry, Row, Table, smallest_dense_int8
+from benchmark.leaderboard import COLUMNS, Entry, Row, Searched, Table, smallest_dense_int8
 from benchmark.plan import Cell
 from benchmark.render import plots
+from benchmark.search import PARTS, Log
+from benchmark.search import Entry as Proposed
+from benchmark.space import Proposal
 from benchmark.statistics import Interval
+from benchmark.store import Outcome
 
 NAMES = [
     "reference",
@@ -64,6 +69,15 @@ def lines(figure: Any) -> list[Any]:
     return list(figure.axes[0].get_lines())
 
 
+def drawn(figure: Any, panel: int = 0) -> list[Any]:
+    """The lines of a panel that are not there for the legend alone."""
+    return [line for line in figure.axes[panel].get_lines() if len(line.get_xdata())]
+
+
+def points_of(line: Any) -> list[tuple[float, float]]:
+    return list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+
+
 def bars_of(figure: Any) -> list[Any]:
     return list(figure.axes[0].patches)
 
@@ -101,6 +115,8 @@ def test_the_smallest_dense_int8_network_is_plain_and_non_inferior_on_validation
     found = smallest_dense_int8(table(*entries(named)))
     assert found is not None
     assert found.rows[0]["recipe"] == "qat-int8"  # the smaller one is in float32 but for a tenth
+    searched = dataclasses.replace(whole.entries[2], rows=({**whole.entries[2].rows[0], "architecture": "searched"},))
+    assert smallest_dense_int8(table(whole.entries[0], searched)) is None  # it may be pruned
     marks = [line for line in lines(plots.front(whole)) if line.get_linestyle() == ":" and len(line.get_xdata()) == 2]
     assert float(marks[0].get_xdata()[0]) == 6.0
 
@@ -198,3 +214,109 @@ def test_files_are_the_same_for_the_same_results_and_hold_their_text(tmp_path: P
     assert "torch cnn a $x$ & <b>" in text
     assert "\ufffd\ufffd \\frac{" in text  # what the font lacks is marked
     assert matplotlib.rcParams["svg.fonttype"] == "path"  # what others draw is left alone
+
+
+XS = DeviceTier("XS", bytes=1000)
+Tried = tuple[float, float | None, int]
+"""Seconds, validation score and bytes of a proposal."""
+TRIED: dict[tuple[str, int], list[Tried]] = {
+    ("optuna", 0): [(5.0, 0.6, 900), (8.0, 0.9, 1001), (9.0, None, 0), (11.0, 0.7, 1000), (20.0, 0.65, 10), (30.0, 0.8, 10)],
+    ("optuna", 1): [(7.0, 0.99, 2000), (10.0, 0.5, 900), (30.0, 0.6, 10), (41.0, 0.7, 10)],
+    ("random", 0): [(5.0, 0.6, 900)],
+    ("random", 1): [(6.0, 0.6, 1001)],
+}
+
+
+def searched(searcher: str, seed: int, tried: list[Tried], seconds: float = 40.0, **names: Any) -> Searched:
+    proposals = []
+    for spent, score, size in tried:
+        measured = {} if score is None else {"artifact_bytes": size}
+        outcome: Outcome = "timeout" if score is None else "ok"
+        parts = dict.fromkeys(PARTS, 0.0)
+        proposals.append(Proposed(Proposal("cnn"), outcome, "", score, measured, "", 0.0, 1.0, spent, parts))
+    log = Log(seconds, tuple(proposals))
+    where = dataclasses.replace(
+        cell(f"{searcher}(seconds={seconds:g})"), seed=seed, architecture="searched", search="id", **names
+    )
+    return Searched(where, searcher, seconds, XS, log)
+
+
+def best_at(tried: list[Tried], time: float) -> float | None:
+    """By hand: the largest score inside the limits by then."""
+    return max((score for spent, score, size in tried if spent <= time and score is not None and size <= 1000), default=None)
+
+
+def test_a_search_is_drawn_as_its_best_score_inside_the_limits_so_far() -> None:
+    figure = plots.search(table(), [searched(*key, tried) for key, tried in TRIED.items()])
+    assert figure is not None
+    (axes,) = figure.axes
+    assert {line.get_drawstyle() for line in drawn(figure)} == {"steps-post"}
+    thin, thick = ([line for line in drawn(figure) if line.get_linewidth() == width] for width in (0.4, 1.2))
+    steps = [points_of(line) for line in thin]
+    assert steps == [
+        [(5.0, 0.6), (11.0, 0.7), (30.0, 0.8), (40.0, 0.8)],
+        [(10.0, 0.5), (30.0, 0.6), (41.0, 0.7), (41.0, 0.7)],
+        [(5.0, 0.6), (40.0, 0.6)],
+    ]
+    for curve, tried in zip(steps, [tried for tried in TRIED.values() if best_at(tried, 99)], strict=True):
+        assert [score for _, score in curve] == [best_at(tried, seconds) for seconds, _ in curve]
+    (mean,) = thick  # one of chance never had a model inside
+    points = points_of(mean)
+    assert [seconds for seconds, _ in points] == [10.0, 11.0, 30.0, 41.0, 41.0]
+    by_hand = [[best_at(TRIED["optuna", seed], seconds) or 0.0 for seed in (0, 1)] for seconds, _ in points]
+    assert [score for _, score in points] == [pytest.approx(sum(pair) / 2) for pair in by_hand]
+    assert axes.get_xlim() == (0, 41.0)
+    assert axes.get_xlabel() == "seconds of a search of 40 s, inside XS"
+    assert axes.get_ylabel() == "best validation\naccuracy ↑"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["optuna", "random"]
+
+
+def test_one_search_has_one_line_and_each_back_end_a_panel() -> None:
+    tried = TRIED["optuna", 0]
+    figure = plots.search(table(), [searched("optuna", 0, tried, backend=name) for name in ("torch", "jax")])
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["jax", "torch"]
+    assert [len(drawn(figure, panel)) for panel in (0, 1)] == [1, 1]
+    two = [searched("optuna", 0, tried, runtime=name) for name in ("onnxruntime", "packed")]
+    figure = plots.search(table(), two)
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["torch on onnxruntime", "torch on packed"]
+    assert plots.search(table(), [searched("random", 1, TRIED["random", 1])]) is None
+
+
+def test_each_tier_and_total_of_searches_has_a_file(tmp_path: Path) -> None:
+    one, other = (searched("optuna", 0, TRIED["optuna", 0], seconds) for seconds in (40.0, 60.0))
+    elsewhere = searched("optuna", 0, TRIED["optuna", 0], task="another")
+    methods = table(*entries()[:1])
+    for name, searches, kinds in (
+        ("single", [one, elsewhere], ["search"]),
+        ("several", [one, other, dataclasses.replace(one, tier=None)], ["search-xs-40", "search-xs-60", "search-40"]),
+    ):
+        written = plots.write_plots([methods], [], Layout(tmp_path), tmp_path / name, searches)
+        found = [path.stem for path in written if "search" in path.stem and path.suffix == ".pdf"]
+        assert found == [f"digits-{kind}" for kind in kinds]
+        again = plots.write_plots([methods], [], Layout(tmp_path), tmp_path / f"{name} again", searches)
+        assert [path.read_bytes() for path in written] == [path.read_bytes() for path in again]
+
+
+def test_what_a_search_found_hides_no_other_method() -> None:
+    first, second, *_ = entries()
+    same = dataclasses.replace(second, rows=({**second.rows[0], "architecture": "searched", "recipe": "optuna(seconds=40)"},))
+    figure = plots.front(table(first, second, same))
+    assert figure is not None
+    sizes = [line.get_markersize() for line in drawn(figure) if len(line.get_xdata()) == 1 and line.get_marker() == "o"]
+    assert sorted(sizes) == [1.8, 4, 4, 8]  # the ring is of the first
+    assert "found by a search" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_curve_of_what_a_search_trained_is_called_by_the_search(tmp_path: Path) -> None:
+    for step in ("one", "two"):
+        (tmp_path / "steps" / step).mkdir(parents=True)
+        (tmp_path / "steps" / step / "curve.csv").write_text("step,score\n10,0.8\n", encoding="utf-8")
+    own = dataclasses.replace(cell("optuna(seconds=4)", ("train", "one"), ("prune", "two")), architecture="searched", search="s")
+    assert list(plots.read_curves([own], Layout(tmp_path))) == [
+        "torch optuna(seconds=4): prune",
+        "torch optuna(seconds=4): train",
+    ]
+    known = cell("reference", ("train", "one"))
+    assert list(plots.read_curves([known, own], Layout(tmp_path))) == ["torch cnn reference", "torch optuna(seconds=4): prune"]

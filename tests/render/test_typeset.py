@@ -97,6 +97,25 @@ def tables(*names: str) -> list[Table]:
     return found
 
 
+def searches(*chosen: str) -> list[Table]:
+    """A task whose searches chose these, and one that found nothing, on ten seeds each."""
+    rows = [
+        row(
+            task="a & b",
+            architecture="searched",
+            recipe='optuna(sampler="nsga2", seconds=180, tier="S_1 & {x}")',
+            chosen=name,
+            n_proposals=4321,
+            search_seconds=180.06,
+            seed=seed,
+        )
+        for seed in range(10)
+        for name in chosen
+    ]
+    nothing = [{**one, "chosen": None, "outcome": "no_result", "reason": HOSTILE[11]} for one in rows[:10]]
+    return [Table("a & b", "accuracy", 0.01, "row", (0,), 200, 200, (Entry(tuple(rows), 0.8),), tuple(nothing), {})]
+
+
 Typeset = Callable[..., tuple[str, str]]
 
 
@@ -147,6 +166,19 @@ def test_the_tables_of_a_run_have_no_overfull_box(typeset: Typeset, options: str
     assert "undefined" not in log.replace("undefined or not measured", "")
     assert "1,234,567" in text  # a number of a siunitx column
     assert "prune-structured(sparsity=0.5) + int8-static" in text
+
+
+@pytest.mark.parametrize("options", ["a4paper", "twocolumn"])
+def test_what_searches_chose_fits_its_pages(typeset: Typeset, options: str) -> None:
+    pass_ = 'prune-structured(importance="group-norm", round_to=19, rounds=19, sparsity=0.730397058690668)'
+    made = searches(f'mlp · shift=1, turn=false, updates=75 · {pass_} + low-rank(by="energy") + int8-dynamic', "mlp · reference")
+    rows = [*(one for entry in made[0].entries for one in entry.rows), *made[0].others]
+    files = {"leaderboard.tex": to_latex(made, rows, SUITE), "macros.tex": to_macros(made)}
+    log, text = typeset("pdflatex", files, r"\input{leaderboard}", options)
+    assert not re.findall(r"^Overfull.*|.*Float too large.*", log, re.MULTILINE)
+    assert "a & b: what the searches chose, 2 of" in " ".join(text.split())
+    assert "sparsity=0.73)" in text
+    assert text.count("4,321") == len(rows)
 
 
 def test_numbers_for_running_text_and_references(typeset: Typeset) -> None:
