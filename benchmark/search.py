@@ -25,7 +25,8 @@ class Entry:
     """A proposal that was tried. ``score``: the ranking metric on validation rows. ``measured``: column of rows -> value, as far
     as it was seen in the search: bytes exactly, time and memory on a core beside other work. ``artifact``: digest. ``left``:
     seconds that the search had left when it was proposed; ``charged``: seconds that it cost, recorded ones for what was
-    reused; ``spent``: of the search when it ended. ``parts``: of ``charged``, by :data:`PARTS`."""
+    reused; ``spent``: of the search when it ended. ``parts``: of ``charged``, by :data:`PARTS`. ``refused``: see
+    :class:`benchmark.Tried`."""
 
     proposal: Proposal
     outcome: Outcome
@@ -37,6 +38,7 @@ class Entry:
     charged: float
     spent: float
     parts: Mapping[str, float]
+    refused: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -70,7 +72,10 @@ class Log:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Log:
         """The inverse of :meth:`to_json`."""
-        entries = tuple(Entry(**{**one, "proposal": Proposal.from_json(one["proposal"])}) for one in values["entries"])
+        entries = tuple(
+            Entry(**{**one, "proposal": Proposal.from_json(one["proposal"]), "refused": tuple(one["refused"])})
+            for one in values["entries"]
+        )
         return Log(**{**values, "entries": entries, "begun": tuple(values["begun"])})
 
 
@@ -92,7 +97,7 @@ def tried(entry: Entry, tier: DeviceTier | None) -> Tried:
         for limit, most in limits
         if most is not None
     }
-    return Tried(entry.proposal, entry.outcome, entry.score, excess, entry.charged)
+    return Tried(entry.proposal, entry.outcome, entry.score, excess, entry.charged, entry.refused)
 
 
 def found(log: Log, tier: DeviceTier | None) -> Found:

@@ -169,7 +169,8 @@ class Searching:
                 self._end_proposal(one, "timeout", _OVER)
             elif bad := next((step for step in steps if step not in missing and self.results[step.id].outcome != "ok"), None):
                 what = bad.label.rpartition(": ")[2]
-                self._end_proposal(one, self.results[bad.id].outcome, f"{what}: {self.results[bad.id].reason}")
+                done = sum(step.kind == "pass" for step in steps[: steps.index(bad) + 1])
+                self._end_proposal(one, self.results[bad.id].outcome, f"{what}: {self.results[bad.id].reason}", passes=done)
             elif not missing:
                 self._end_proposal(one, "ok", "")
             elif {step.id for step in missing} & {id_ for other in self.active for id_ in other.running}:
@@ -247,7 +248,8 @@ class Searching:
         self._save(one)  # what it starts now is paid for, however the run ends
         return Job(steps, one.mark + one.search.seconds - one.log.spent, _OVER, counted=False)
 
-    def _end_proposal(self, one: _Active, outcome: Outcome, reason: str) -> None:
+    def _end_proposal(self, one: _Active, outcome: Outcome, reason: str, passes: int = 0) -> None:
+        """``passes``: how many had been tried, with the last, when it ended."""
         assert one.proposal is not None
         self._count(one)
         score, measured, artifact = None, dict[str, float](), ""
@@ -269,6 +271,7 @@ class Searching:
             charged=log.spent - log.before,
             spent=log.spent,
             parts=log.parts,
+            refused=tuple(name for name, _ in one.proposal.passes[:passes]) if outcome == "skipped" else (),
         )
         one.log = dataclasses.replace(log, entries=(*log.entries, entry), parts={})
         self.say(f"{self.planner.steps[one.search.step].label}: {_line(one, entry)}")

@@ -55,13 +55,22 @@ class Proposal:
 class Tried:
     """What became of a proposal. ``outcome``: ``ok``, or why it has no score. ``score``: the task's ranking metric on validation
     rows of the exported artifact, higher is better. ``excess``: limit of the device -> value ÷ limit − 1, so that more than 0
-    breaks it, and 1 where the value is not known; empty where there is no artifact. ``seconds``: what it was charged."""
+    breaks it, and 1 where the value is not known; empty where there is no artifact. ``seconds``: what it was charged.
+    ``refused``: of one that was ``skipped`` the names of its passes up to the one that did not apply, empty where training
+    itself did not."""
 
     proposal: Proposal
     outcome: str
     score: float | None
     excess: Mapping[str, float]
     seconds: float
+    refused: tuple[str, ...] = ()
+
+    def rules_out(self, other: Proposal) -> bool:
+        """Whether another proposal is known to be skipped too: the same architecture, beginning with the same passes."""
+        names = tuple(name for name, _ in other.passes)
+        same = self.outcome == "skipped" and other.architecture == self.proposal.architecture
+        return same and bool(self.refused) and names[: len(self.refused)] == self.refused
 
     @property
     def fits(self) -> bool:

@@ -298,7 +298,10 @@ def _propose(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
     from benchmark.space import Proposal, Space, Tried
 
     settings = step["settings"]
-    history = [Tried(**{**one, "proposal": Proposal.from_json(one["proposal"])}) for one in settings["history"]]
+    history = [
+        Tried(**{**one, "proposal": Proposal.from_json(one["proposal"]), "refused": tuple(one["refused"])})
+        for one in settings["history"]
+    ]
     code, starting = _code(step["target"]), _since(step)
     _leave_checkout()
     proposal = code.propose(Space.from_json(settings["space"]), history, settings["seconds_left"])

@@ -79,7 +79,7 @@ def test_why_nothing_was_found(entries: tuple[Entry, ...], reason: str) -> None:
 
 
 def test_a_log_survives_json() -> None:
-    log = Log(12.5, (entry(0.9, 1500), entry(None, None, outcome="failed", reason="why")), ("a", "b"), 1.5, 0.25)
+    log = Log(12.5, (entry(0.9, 1500), entry(None, None, outcome="skipped", refused=("prune",))), ("a", "b"), 1.5, 0.25)
     assert Log.from_json(json.loads(json.dumps(log.to_json()))) == log
 
 

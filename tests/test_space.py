@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from random import Random
@@ -134,3 +135,22 @@ def test_following_agrees_with_the_orders() -> None:
             else:
                 found.append(names)
     assert sorted(found) == sorted(ORDERS)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "passes", "ruled_out"),
+    [
+        ("cnn", ("int8",), True),
+        ("cnn", ("int8", "cluster"), True),
+        ("mlp", ("int8",), False),
+        ("cnn", ("cluster", "int8"), False),
+        ("cnn", (), False),
+    ],
+)
+def test_what_a_refused_pass_rules_out(architecture: str, passes: tuple[str, ...], ruled_out: bool) -> None:
+    first = Proposal("cnn", (("int8", {}), ("prune", {"sparsity": 0.5})))
+    skipped = Tried(first, "skipped", None, {}, 1.0, refused=("int8",))
+    other = Proposal(architecture, tuple((name, {}) for name in passes))
+    assert skipped.rules_out(other) is ruled_out
+    assert not dataclasses.replace(skipped, refused=()).rules_out(other)
+    assert not dataclasses.replace(skipped, outcome="failed").rules_out(other)

@@ -44,12 +44,14 @@ class Optuna:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = _told(space, history)
         known = {_key(one.proposal, space) for one in history}
+
+        def is_new(one: Proposal) -> bool:
+            return _key(one, space) not in known and not any(tried.rules_out(one) for tried in history)
+
         by_chance = Random(f"{space.seed} {len(history)}")  # a sampler that is sure of itself draws the same again and again
         suggested = (_suggested(study.ask(), space) for _ in range(_ATTEMPTS))
         drawn = (space.draw(by_chance) for _ in range(_ATTEMPTS))
-        proposal = next(
-            (one for one in itertools.chain(suggested, drawn) if _key(one, space) not in known), space.draw(by_chance)
-        )
+        proposal = next(filter(is_new, itertools.chain(suggested, drawn)), None) or space.draw(by_chance)
         if not halving:
             return proposal
         assert space.updates is not None

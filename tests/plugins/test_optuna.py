@@ -102,10 +102,25 @@ def test_tpe_learns_where_the_limits_are() -> None:
 def test_it_stays_away_from_what_fails() -> None:
     def world(proposal: Proposal) -> Tried:
         fails = any(name == "round" for name, _ in proposal.passes)
-        return Tried(proposal, "skipped", None, {}, 1.0) if fails else outcome_of(proposal)
+        return Tried(proposal, "failed", None, {}, 1.0) if fails else outcome_of(proposal)
 
     late = search(Optuna(), space(), 60, world)[30:]
-    assert statistics.mean(one.outcome == "skipped" for one in late) < 0.25
+    assert statistics.mean(one.outcome == "failed" for one in late) < 0.25
+
+
+@pytest.mark.parametrize("code", [Chance(), Optuna()], ids=lambda code: type(code).__name__)
+def test_what_was_refused_once_is_not_proposed_again(code: SearcherCode) -> None:
+    """A pass that does not apply costs one proposal for each architecture and what may stand before it."""
+
+    def world(proposal: Proposal) -> Tried:
+        names = tuple(name for name, _ in proposal.passes)
+        if "round" in names:
+            return Tried(proposal, "skipped", None, {}, 1.0, refused=names[: names.index("round") + 1])
+        return outcome_of(proposal)
+
+    history = search(code, space(), 40, world)
+    refused = [(one.proposal.architecture, one.refused) for one in history if one.refused]
+    assert len(refused) == len(set(refused)) <= 4
 
 
 def test_trainings_begin_short_and_the_better_half_goes_on() -> None:
