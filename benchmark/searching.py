@@ -25,6 +25,7 @@ from benchmark.store import Outcome, StepResult, Store
 _SAVED_EVERY = 1.0  # seconds
 _MISTAKES = 3
 """So many proposals in a row that cannot be end a search."""
+_NOTHING = dict.fromkeys(PARTS, 0.0)
 _OVER = "stopped: the time of its search was over"
 
 
@@ -184,7 +185,7 @@ class Searching:
         search, log = one.search, one.log
         if log.asked != len(log.entries) + 1:  # else it was asked for before the run was stopped
             left = search.seconds - log.spent
-            one.log = log = dataclasses.replace(log, asked=len(log.entries) + 1, left=left, before=log.spent, parts={})
+            one.log = log = dataclasses.replace(log, asked=len(log.entries) + 1, left=left, before=log.spent, parts=_NOTHING)
         step = self.planner.asking(search, [tried(entry, search.tier) for entry in log.entries], log.left)
         self.look_up([step])
         if step.id not in self.results:
@@ -225,7 +226,7 @@ class Searching:
         """Notes what the seconds of a step went to."""
         start = result.facts.get("start_seconds", 0.0)
         kind = {"export": "export", "validate": "evaluation"}.get(result.kind, "training")
-        parts = {**dict.fromkeys(PARTS, 0.0), **one.log.parts}
+        parts = dict(one.log.parts)
         parts["start"] += start
         parts[kind] += max(0.0, result.seconds - start)
         one.log = dataclasses.replace(one.log, parts=parts)
@@ -273,7 +274,7 @@ class Searching:
             parts=log.parts,
             refused=tuple(name for name, _ in one.proposal.passes[:passes]) if outcome == "skipped" else (),
         )
-        one.log = dataclasses.replace(log, entries=(*log.entries, entry), parts={})
+        one.log = dataclasses.replace(log, entries=(*log.entries, entry), parts=_NOTHING)
         self.say(f"{self.planner.steps[one.search.step].label}: {_line(one, entry)}")
         one.proposal, one.steps = None, None
         self._save(one)
