@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ def explain(cell: Cell, plan: Plan, finished: Iterable[str], store: Store | None
         elif before.id == id_:
             yield f"          {_ended(before, again=True)}"
         else:
-            for line in changes(before.ingredients, step.ingredients):
+            for line in changes(before.ingredients, json.loads(json.dumps(step.ingredients))):  # as the store has them
                 yield f"          {line}"
         if id_ == cell.prepare:  # the plan's ids of the others are not those that they will have
             yield "  its other steps: their ids follow from the data, and are unknown until it is prepared"

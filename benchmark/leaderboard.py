@@ -140,8 +140,9 @@ def _partners(cells: Sequence[Cell], all_rows: Sequence[Row]) -> list[dict[str, 
     """For each cell the positions of what it is compared with, None where there is none: its reference, and its control, which is
     of several the one nearest in bytes. Both are of the same task, fold, back end, architecture, runtime and seed. References
     are compared with nothing, controls not with each other."""
-    place = ("task", "fold", "backend", "architecture", "runtime", "seed")
-    keys = [tuple(getattr(cell, name) for name in place) for cell in cells]
+    place = ("task", "fold", "backend", "runtime", "seed")
+    # What a search found is compared with the reference of the network that it chose, where that is in the grid.
+    keys = [(*(getattr(cell, name) for name in place), cell.chosen.partition(" ")[0] or cell.architecture) for cell in cells]
     references: dict[tuple[Any, ...], int] = {}
     controls: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for index, (key, cell, row) in enumerate(zip(keys, cells, all_rows, strict=True)):

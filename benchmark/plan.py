@@ -26,7 +26,17 @@ from benchmark.errors import UserError
 from benchmark.registry import Provider, Registry, exporting, files_digest, ingredients, nearest
 from benchmark.search import Found
 from benchmark.space import Proposal, Space, Tried
-from benchmark.specs import STAGES, BackendSpec, CompressorSpec, Param, RuntimeSpec, Scalar, SearcherSpec, TaskSpec
+from benchmark.specs import (
+    STAGES,
+    BackendSpec,
+    CompressorSpec,
+    Modality,
+    Param,
+    RuntimeSpec,
+    Scalar,
+    SearcherSpec,
+    TaskSpec,
+)
 from benchmark.store import Outcome, StepResult, Store
 from benchmark.suite import PassCall, Recipe, SearchOptions, Suite, searched
 from benchmark.warm import SEARCHED, Earlier
@@ -519,10 +529,10 @@ class Planner:
         return Space(
             architectures=architectures,
             orders=self.orders[key],
-            ranges={name: _varied(_compressor(known[name]).params) for name in names},
-            training=tuple(one for one in _varied(spec.params) if one.name != "updates"),
+            ranges={name: _varied(_compressor(known[name]).params, task.modality) for name in names},
+            training=tuple(one for one in _varied(spec.params, task.modality) if one.name != "updates"),
             updates=cast(int | None, self._training(spec).get("updates")),
-            limits=(),
+            limits={},
             starts=tuple(
                 Proposal(architecture, tuple((call.name, dict(call.params)) for call in recipe.passes))
                 for architecture in self._architectures(backend, task)
@@ -961,12 +971,12 @@ def _given(training: Mapping[str, Scalar]) -> list[str]:
     return [text] if text else []
 
 
-def _varied(params: Iterable[Param]) -> tuple[Param, ...]:
-    return tuple(one for one in params if one.varies)
+def _varied(params: Iterable[Param], modality: Modality) -> tuple[Param, ...]:
+    return tuple(one for one in params if one.varies and modality in one.modalities)
 
 
-def _limits(tier: DeviceTier | None) -> tuple[str, ...]:
-    return tuple(limit.name for limit in LIMITS if tier and limit.of(tier) is not None)
+def _limits(tier: DeviceTier | None) -> dict[str, float]:
+    return {limit.name: value for limit in LIMITS if tier and (value := limit.of(tier)) is not None}
 
 
 def _compressor(provider: Provider) -> CompressorSpec:

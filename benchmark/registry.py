@@ -124,7 +124,8 @@ class Registry:
         }
         found = groups[kind]
         if name not in found:
-            raise UserError(f"unknown {kind} {name!r}{nearest(name, found)}")
+            hint = " (not installed: --plugin FILE.py)" if kind == "searcher" else ""
+            raise UserError(f"unknown {kind} {name!r}{nearest(name, found)}{hint}")
         return found[name]
 
     def compressors_named(self, name: str) -> list[Provider]:

@@ -105,7 +105,7 @@ def found(log: Log, tier: DeviceTier | None) -> Found:
     one."""
     if fitting := [one for one in log.entries if tried(one, tier).fits]:
         return Found(max(fitting, key=lambda one: (one.score or 0.0, -one.measured["artifact_bytes"])), log.ended, log)
-    return Found(None, "; ".join(filter(None, [_why_none(log.entries, tier), log.ended])), log)
+    return Found(None, log.ended or _why_none(log.entries, tier), log)
 
 
 def best_so_far(log: Log, tier: DeviceTier | None) -> list[tuple[float, float]]:
@@ -119,10 +119,11 @@ def best_so_far(log: Log, tier: DeviceTier | None) -> list[tuple[float, float]]:
 
 
 def _why_none(entries: Sequence[Entry], tier: DeviceTier | None) -> str:
+    if not entries:
+        return "nothing was proposed"
     models = [(tried(one, tier), one) for one in entries if one.outcome == "ok" and one.score is not None]
     if not models:
-        last = f": {entries[-1].outcome} ({entries[-1].reason})" if entries else ""
-        return f"none of {len(entries)} proposals gave a model{last}"
+        return f"none of {len(entries)} proposals gave a model: {entries[-1].outcome} ({entries[-1].reason})"
     assert tier is not None  # without limits each of them fits
     near, nearest = min(models, key=lambda pair: max(pair[0].excess.values()))
     limit = next(one for one in LIMITS if near.excess.get(one.name, 0.0) == max(near.excess.values()))

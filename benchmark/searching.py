@@ -17,9 +17,9 @@ from benchmark.errors import UserError
 from benchmark.folders import Layout
 from benchmark.measure import size
 from benchmark.plan import Planner, Proposed, Search, Step, chosen, without_effect
-from benchmark.search import PARTS, Entry, Found, Log, found, tried
+from benchmark.search import PARTS, Entry, Found, Log, best_so_far, found, tried
 from benchmark.space import Proposal
-from benchmark.specs import DEVICE_COUNTS
+from benchmark.specs import DEVICE_COUNTS, Scalar
 from benchmark.store import Outcome, StepResult, Store
 
 _SAVED_EVERY = 1.0  # seconds
@@ -294,16 +294,33 @@ class Searching:
         step = self.planner.steps[one.search.step]
         outcome: Outcome = "failed" if ended and not one.log.entries else "ok"
         self.conclude(step, outcome, ended if outcome == "failed" else "", one.log.spent, {"log": one.log.to_json()})
+        curve = [f"{n},{seconds!r},{score!r}" for n, (seconds, score) in enumerate(best_so_far(one.log, one.search.tier))]
+        if curve:
+            text = "\n".join(["step,seconds,score", *curve, ""])
+            (self.layout.step(step.id) / "curve.csv").write_text(text, encoding="utf-8")
         self.store.set_meta(f"search:{one.search.step}", None)  # from now on it is in the step
 
 
 def _line(one: _Active, entry: Entry) -> str:
     """A proposal that was tried, for people."""
-    about = f"{one.log.spent:.0f} of {one.search.seconds:g} s, proposal {len(one.log.entries)}: {chosen(entry.proposal)}"
+    about = (
+        f"{one.log.spent:.0f} of {one.search.seconds:g} s, proposal {len(one.log.entries)}: {chosen(_rounded(entry.proposal))}"
+    )
     if entry.score is None or entry.outcome != "ok":
         return f"{about}: {entry.outcome} ({entry.reason})"
     fits = "" if tried(entry, one.search.tier).fits else ", beyond the limits"
     return f"{about}: {entry.score:.4f}, {entry.measured['artifact_bytes']:,.0f} bytes{fits}"
+
+
+def _rounded(proposal: Proposal) -> Proposal:
+    """With three digits, for people."""
+
+    def short(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in values.items()}
+
+    return Proposal(
+        proposal.architecture, tuple((name, short(given)) for name, given in proposal.passes), short(proposal.training)
+    )
 
 
 def _first_job(missing: Sequence[Step], results: Mapping[str, StepResult]) -> list[Step]:

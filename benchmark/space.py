@@ -26,6 +26,8 @@ class Proposal:
     training: Mapping[str, Scalar] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not all(isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], Mapping) for one in self.passes):
+            raise ValueError(f"passes must be pairs of a name and its parameters, not {self.passes!r}")
         for values in (self.training, *(params for _, params in self.passes)):
             for name, value in values.items():
                 if type(value) not in (bool, int, float, str) or (isinstance(value, float) and not math.isfinite(value)):
@@ -83,9 +85,9 @@ class Space:
     """What may be proposed. ``architectures``: names. ``orders``: every sequence of names of passes that can stand in a recipe,
     the empty one first. ``ranges``: pass -> those of its parameters that have a range or choices. ``training``: those of the
     back end's; ``updates``: how many a training has unless a proposal says fewer (None where it has no length). ``limits``:
-    names of the device's limits. ``starts``: what every searcher proposes first, in this order: the recipes of the suite, which
-    may lie outside ``architectures``, ``orders`` and ``ranges``.
-    ``seed``: what to draw from, together with how much was tried. ``params``: the searcher's own parameters, defaults filled in.
+    the device's, in bytes and seconds, by name. ``starts``: what every searcher proposes first, in this order: the recipes of
+    the suite, which may lie outside ``architectures``, ``orders`` and ``ranges``. ``seed``: what to draw from, together with
+    how much was tried. ``params``: the searcher's own parameters, defaults filled in.
     """
 
     architectures: tuple[str, ...]
@@ -93,7 +95,7 @@ class Space:
     ranges: Mapping[str, tuple[Param, ...]]
     training: tuple[Param, ...]
     updates: int | None
-    limits: tuple[str, ...]
+    limits: Mapping[str, float]
     starts: tuple[Proposal, ...]
     seed: int
     params: Mapping[str, Scalar]
@@ -124,7 +126,9 @@ class Space:
         """The inverse of :meth:`to_json`."""
 
         def params(all_: Any) -> tuple[Param, ...]:
-            return tuple(Param(**{**one, "choices": tuple(one["choices"])}) for one in all_)
+            return tuple(
+                Param(**{**one, "choices": tuple(one["choices"]), "modalities": tuple(one["modalities"])}) for one in all_
+            )
 
         return Space(
             architectures=tuple(values["architectures"]),
@@ -132,7 +136,7 @@ class Space:
             ranges={name: params(group) for name, group in values["ranges"].items()},
             training=params(values["training"]),
             updates=values["updates"],
-            limits=tuple(values["limits"]),
+            limits=values["limits"],
             starts=tuple(map(Proposal.from_json, values["starts"])),
             seed=values["seed"],
             params=values["params"],

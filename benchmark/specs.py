@@ -35,7 +35,8 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter of a back end or pass, with its default and, where it has one, its range or its choices."""
+    """A parameter of a back end or pass, with its default and, where it has one, its range or its choices. ``modalities``: of the
+    tasks on which a search varies it, where on others it changes nothing."""
 
     name: str
     default: Scalar
@@ -43,6 +44,7 @@ class Param:
     high: float | None = None
     scale: Literal["linear", "log"] = "linear"
     choices: tuple[Scalar, ...] = ()
+    modalities: tuple[Modality, ...] = MODALITIES
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -382,8 +382,8 @@ def _searches(
     for text in _get(entry, "searchers", "search.", _texts):
         try:
             searchers.append(parse_pass(text))
-        except UserError as error:
-            raise UserError(f"search.searchers: {error}") from None
+        except UserError:
+            raise UserError(f"search.searchers: {text!r} is not a searcher: write name or name(parameter=value, ...)") from None
     options = SearchOptions(
         searchers=tuple(searchers),
         seconds=_get(entry, "seconds", "search.", _durations),

@@ -89,7 +89,7 @@ def _finished(layout: Layout, output: Path) -> Iterator[tuple[FinishedCell, dict
 
 
 def _curves(cell: Cell, layout: Layout) -> Iterator[tuple[str, Path]]:
-    for name, step in cell.chain:
+    for name, step in (*cell.chain, *([("search", cell.search)] if cell.search else [])):
         path = (layout.step(step) / "curve.csv").absolute()
         if path.is_file() and not path.is_symlink():  # a step that wrote into its folder itself could make it lead elsewhere
             yield name, path

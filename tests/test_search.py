@@ -63,7 +63,7 @@ def test_excess_is_the_share_by_which_a_limit_is_broken() -> None:
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [
-        ((), "none of 0 proposals gave a model"),
+        ((), "nothing was proposed"),
         ((entry(None, None, outcome="timeout", reason="too late"),), "none of 1 proposals gave a model: timeout (too late)"),
         (
             (entry(0.9, 5000), entry(0.5, 1100), entry(0.6, 900, 1500.0)),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections import Counter
 from random import Random
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +29,7 @@ SPACE = Space(
     ranges=PASSES,
     training=(Param("lr", 1e-2, low=1e-4, high=1.0, scale="log"),),
     updates=100,
-    limits=("bytes",),
+    limits={"bytes": 1000},
     starts=(Proposal("cnn"), Proposal("cnn", (("prune", {"sparsity": 0.25}),))),
     seed=3,
     params={"sampler": "tpe"},
@@ -154,3 +157,17 @@ def test_what_a_refused_pass_rules_out(architecture: str, passes: tuple[str, ...
     assert skipped.rules_out(other) is ruled_out
     assert not dataclasses.replace(skipped, refused=()).rules_out(other)
     assert not dataclasses.replace(skipped, outcome="failed").rules_out(other)
+
+
+@pytest.mark.parametrize("passes", [("int8",), (("int8", None),), (("int8",),)])
+def test_passes_are_pairs(passes: Any) -> None:
+    with pytest.raises(ValueError, match=r"^passes must be pairs of a name and its parameters, not "):
+        Proposal("cnn", passes)
+
+
+@pytest.mark.parametrize("value", [np.int64(2), np.float32(0.5), math.nan, math.inf, None, [1]])
+def test_values_are_plain(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^bits: .* is none of bool, int, float \(finite\) and str$"):
+        Proposal("cnn", (("cluster", {"bits": value}),))
+    with pytest.raises(ValueError, match=r"^bits: "):
+        Proposal("cnn", (), {"bits": value})

@@ -845,7 +845,7 @@ def test_a_part_of_the_searches_begins_as_the_whole(globs: list[str], names: tup
         ("seconds = []", "search.seconds must be an array of numbers above 0, not []"),
         ("seconds = [0]", "search.seconds must be a number above 0, not 0"),
         ("seconds = [1, 1.0]", "search.seconds must name each number once"),
-        ('searchers = ["random("]', "search.searchers: 'random(' is not a pass: write name or name(parameter=value, ...)"),
+        ('searchers = ["random("]', "search.searchers: 'random(' is not a searcher: write name or name(parameter=value, ...)"),
         ('starts = ["a +b"]', "search.starts: 'a +b' is not a pass: write name or name(parameter=value, ...)"),
         ("architectures = {d = []}", "unknown key search.architectures.d; known: b, c"),
         ('only = ["random"]', "search.only: there is no search 'random'"),

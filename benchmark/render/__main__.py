@@ -14,7 +14,7 @@ from benchmark.render.html import write_report
 from benchmark.render.latex import to_latex
 from benchmark.render.markdown import to_markdown
 from benchmark.render.paper import to_bibtex, to_macros
-from benchmark.render.tabular import methods_to_csv, methods_to_json, to_csv, to_json
+from benchmark.render.tabular import methods_to_csv, methods_to_json, proposals_to_csv, to_csv, to_json
 from benchmark.store import open_store
 
 
@@ -39,6 +39,10 @@ def main(folder: str) -> int:
         try:
             for name, text in texts.items():
                 _write(root / name, text)
+            if searches := leaderboard.searches(store):
+                _write(root / "searches.csv", proposals_to_csv(searches))
+            else:
+                (root / "searches.csv").unlink(missing_ok=True)
             part = root / "report.part"
             shutil.rmtree(part, ignore_errors=True)
             write_report(store, rows, tables, suite, Layout(root), part)

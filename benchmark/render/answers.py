@@ -64,7 +64,10 @@ def section(tables: Sequence[Table], rows: Sequence[Row], tiers: Sequence[Device
 
 def _file(one: Answer, row: Row, style: Style) -> str:
     method = named(row, runtime=one.runtimes)
-    return style.say("{task}, {method}: artifacts/{digest}/", task=one.task, method=method, digest=row["artifact"])
+    found = f", found by a search: {row['chosen']}" if row.get("chosen") else ""
+    return style.say(
+        "{task}, {method}: artifacts/{digest}/{found}", task=one.task, method=method, digest=row["artifact"], found=found
+    )
 
 
 def _grid(found: Sequence[Answer], entries: Mapping[tuple[str, ...], Entry], style: Style) -> Grid:
@@ -183,6 +186,7 @@ def report(one: Answer, root: Path, baselines: Mapping[str, float]) -> str:
         lines += [
             f"  file       {root / 'artifacts' / row['artifact']}/ ({row['artifact_bytes']:,} bytes)",
             *([f"             of seed {row['seed']}, fold {row['fold']}: {own}"] if several else []),
+            *([f"  model      {row['chosen']}"] if row.get("chosen") else []),
             f"  chosen     by validation {row['metric']} {chosen}{several}, the best of {one.among} that fit",
             f"  score      {method_score(one.best)} on test rows, not looked at for the choice",
             *(f"  {name:11}{text}" for name, text in costs(row)),

@@ -87,6 +87,8 @@ def _costs(row: Row) -> Iterator[str]:
 def _built(row: Row) -> Iterator[str]:
     network = f"{escape(row['backend'])} {escape(row['architecture'])}"
     yield f"recipe {escape(row['recipe'])} on {network}, seed {row['seed']}, fold {row['fold']}"
+    if row.get("chosen"):
+        yield f"what that search found: {escape(row['chosen'])} (the best of {row['n_proposals']} proposals by validation)"
     seconds = number(row["total_build_seconds"], ",.0f")
     yield f"{seconds} s of building, references and teachers included; stopped by: {row['stopped_by'] or 'its end'}"
     for name, one in (row["limits"] or {}).items():

@@ -10,10 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.leaderboard import COLUMNS, Entry, Row, Table
+from benchmark.budget import LIMITS
+from benchmark.leaderboard import COLUMNS, Entry, Row, Searched, Table
 from benchmark.overall import overall
-from benchmark.plan import METHOD
+from benchmark.plan import METHOD, chosen
+from benchmark.search import tried
 from benchmark.specs import DEVICE_COUNTS
+
+_OF_SEARCH = ("suite", "task", "fold", "backend", "recipe", "runtime", "seed")
+_MEASURED = tuple(limit.column for limit in LIMITS)
+_PROPOSAL_COLUMNS = (
+    *_OF_SEARCH,
+    *("number", "model", "outcome", "reason", "val_score", "limits_broken"),
+    *_MEASURED,
+    *("charged", "spent", "artifact", "proposal"),
+)
 
 
 def to_json(rows: Sequence[Row]) -> str:
@@ -29,6 +40,31 @@ def to_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([_field(column, row[column]) for column in COLUMNS] for row in rows)
+    return out.getvalue()
+
+
+def proposals_to_csv(searches: Sequence[Searched]) -> str:
+    """A header and one line a proposal of each search, in the order in which they were tried, unrounded. ``proposal`` is the
+    whole of it as JSON; ``limits_broken`` names those of the device's limits that it breaks. Else as :func:`to_csv`."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _PROPOSAL_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for one in searches:
+        place = {name: getattr(one.cell, name) for name in _OF_SEARCH}
+        for number, entry in enumerate(one.log.entries, 1):
+            beyond = [name for name, excess in tried(entry, one.tier).excess.items() if excess > 0]
+            told = {name: getattr(entry, name) for name in ("outcome", "reason", "charged", "spent", "artifact")}
+            values = {
+                **place,
+                **told,
+                "number": number,
+                "model": chosen(entry.proposal),
+                "val_score": entry.score,
+                "limits_broken": " ".join(beyond),
+                **{name: entry.measured.get(name) for name in _MEASURED},
+                "proposal": entry.proposal.to_json(),
+            }
+            writer.writerow({column: _field(column, value) for column, value in values.items()})
     return out.getvalue()
 
 

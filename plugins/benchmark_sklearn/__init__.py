@@ -48,7 +48,7 @@ def benchmark_backends() -> Iterable[BackendSpec]:
         },
         exports=("onnx",),
         output="probabilities",
-        params=(Param("capacity", 0, low=0, high=6),),
+        params=(Param("capacity", 0, low=0, high=4),),
         requires=_REQUIRES,
     )
 

@@ -74,7 +74,8 @@ def benchmark_backends() -> list[BackendSpec]:
             output="logits",
             params=(
                 *(Param("updates", 2000, low=1), Param("batch", 32, low=1), Param("lr", 1e-2, low=1e-5, high=1.0, scale="log")),
-                *(Param("shift", 0, low=0, high=8), Param("turn", False)),
+                Param("shift", 0, low=0, high=8, modalities=("image", "sequence")),
+                Param("turn", False, modalities=("image",)),
             ),
             requires=_REQUIRES,
             extra="torch",
@@ -114,7 +115,7 @@ def benchmark_compressors() -> list[CompressorSpec]:
             uses_reference=True,
             anywhere=True,
             params=(
-                *(Param("student", "", choices=("", *_STUDENTS)), _WIDTH),
+                *(Param("student", "", choices=("", *_STUDENTS), modalities=()), _WIDTH),  # most are of another modality
                 *(Param("temperature", 4.0, low=1.0), Param("soft", 0.5, low=0.0, high=1.0), _FINETUNE),
             ),
             citations=(

@@ -31,7 +31,7 @@ def space(sampler: str = "tpe", *, halving: bool = False, seed: int = 0, updates
         ranges=PASSES,
         training=(Param("lr", 1e-2, low=1e-4, high=1.0, scale="log"),),
         updates=updates,
-        limits=("bytes",),
+        limits={"bytes": 1000},
         starts=(Proposal("cnn"), Proposal("cnn", (("int8", {}),))),
         seed=seed,
         params={"sampler": sampler, "halving": halving},
