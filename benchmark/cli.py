@@ -214,7 +214,7 @@ def _suite(options: argparse.Namespace, registry: Registry) -> tuple[Suite, Regi
     from benchmark import runner
     from benchmark import suite as suites
     from benchmark.own import with_own
-    from benchmark.plan import plan
+    from benchmark.search_plan import plan
 
     whole = suites.load(options.suite)
     suite = whole.select(
@@ -317,15 +317,17 @@ def _planned(
 ) -> tuple[Plan, set[tuple[str, int]], dict[str, StepResult]]:
     """What a run would do now: the plan, the (task, fold) pairs that are prepared, and the results that it would reuse."""
     from benchmark import runner
-    from benchmark.plan import plan, plan_preparation
+    from benchmark.plan import plan_preparation
+    from benchmark.search_plan import plan
     from benchmark.searching import outcomes
 
     preparation = plan_preparation(suite, registry)
     known = runner.prepared_folds(preparation, runner.look_up(layout, preparation.values()))
-    whole = plan(suite, registry, known, runner.machine(), earlier=earlier)
-    if whole.searches:
-        searched = outcomes(whole.searches, runner.look_up(layout, whole.steps.values()))
-        whole = plan(suite, registry, known, runner.machine(), searched, earlier)
+    searches = plan(suite, registry, known, runner.machine(), earlier=earlier)
+    whole = searches.plan
+    if searches.known:
+        found = outcomes(searches.known, runner.look_up(layout, whole.steps.values()))
+        whole = plan(suite, registry, known, runner.machine(), found, earlier).plan
     return whole, set(known), runner.look_up(layout, whole.steps.values())
 
 

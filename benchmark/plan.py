@@ -8,38 +8,31 @@ recipes share exist once, and a change reruns exactly what it touches.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import benchmark
 from benchmark import official
-from benchmark.budget import LIMITS, DeviceTier
 from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.registry import Provider, Registry, exporting, files_digest, ingredients, nearest
-from benchmark.search import Found
-from benchmark.space import Proposal, Space, Tried
+from benchmark.search import given_text
 from benchmark.specs import (
     STAGES,
     BackendSpec,
     CompressorSpec,
-    Modality,
     Param,
     RuntimeSpec,
     Scalar,
-    SearcherSpec,
     TaskSpec,
 )
 from benchmark.store import Outcome, StepResult, Store
-from benchmark.suite import PassCall, Recipe, SearchOptions, Suite, searched
-from benchmark.warm import SEARCHED, Earlier
+from benchmark.suite import PassCall, Recipe, Suite
 
 StepKind: TypeAlias = Literal[
     "prepare",
@@ -61,8 +54,6 @@ METHOD = ("backend", "architecture", "recipe", "runtime")
 """What names a method on a task, of a cell and of its row."""
 PLACE = ("task", "fold", *METHOD, "seed")
 """What tells the cells of a suite apart, and their rows."""
-LONGEST = 3
-"""Passes in a recipe that a search proposes."""
 _SOURCE_FOLD = 0
 """The fold of another task from which a network is transferred."""
 _DATA = Path(__file__).parent / "data.py"
@@ -159,40 +150,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Search:
-    """What a search is for. ``step``: its id; ``space``: what may be proposed; ``tier``: None for no limits."""
-
-    step: str
-    task: str
-    fold: int
-    backend: str
-    runtime: str
-    seed: int
-    searcher: str
-    seconds: float
-    tier: DeviceTier | None
-    space: Space
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """The steps of a proposal. ``steps``: those that make its artifact, each after its inputs; ``passes``: of these the passes on
-    checkpoints and artifacts. ``artifact``: id of the last; ``validate``: the step that runs it on validation rows."""
-
-    steps: tuple[Step, ...]
-    passes: tuple[Step, ...]
-    artifact: str
-    validate: Step
-
-
-@dataclass(frozen=True)
 class Plan:
-    """``steps``: every step once, each after its inputs. ``cells``: the whole grid in the suite's order. ``searches``: by their
-    steps."""
+    """``steps``: every step once, each after its inputs. ``cells``: the whole grid in the suite's order."""
 
     steps: Mapping[str, Step]
     cells: tuple[Cell, ...]
-    searches: Mapping[str, Search] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -219,17 +181,10 @@ def build_digest() -> str:
     return files_digest(host, [host / name for name in names])
 
 
-@functools.cache
-def search_digest() -> str:
-    """Digest of the code that decides what a search tries and what wins."""
-    host = Path(__file__).parent
-    return files_digest(host, [host / name for name in ("space.py", "search.py", "searching.py", "plan.py")])
-
-
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:
     """The prepare steps by (task, fold), which run before the rest is planned. Raises UserError for an unknown task or fold."""
     steps = {}
-    sources = {source for recipe in suite.recipes for source in _sources(suite, registry, recipe)}
+    sources = {source for recipe in suite.recipes for source in sources_of(suite, registry, recipe)}
     for name in dict.fromkeys([*suite.tasks, *sorted(sources)]):
         provider = registry.get("task", name)
         spec = cast(TaskSpec, provider.spec)
@@ -256,7 +211,7 @@ def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], 
     return steps
 
 
-def _sources(suite: Suite, registry: Registry, recipe: Recipe) -> list[str]:
+def sources_of(suite: Suite, registry: Registry, recipe: Recipe) -> list[str]:
     """The tasks whose references passes of a recipe are given."""
     found = []
     for call in recipe.passes:
@@ -269,7 +224,7 @@ def _sources(suite: Suite, registry: Registry, recipe: Recipe) -> list[str]:
 
 def _source(provider: Provider, call: PassCall) -> str:
     """The task whose reference a pass is given; empty where it is given none."""
-    spec = _compressor(provider)
+    spec = compressor(provider)
     default = {param.name: param.default for param in spec.params}.get(spec.uses_task, "")
     return str(dict(call.params).get(spec.uses_task, default))
 
@@ -285,36 +240,24 @@ def folds_of(suite: Suite, task: TaskSpec) -> Sequence[int]:
     return range(task.folds) if suite.folds is None else suite.folds
 
 
-def plan(
-    suite: Suite,
-    registry: Registry,
-    prepared: Mapping[tuple[str, int], Prepared],
-    machine: Machine,
-    searched: Mapping[str, Found] | None = None,
-    earlier: Earlier | None = None,
-) -> Plan:
-    """The steps and cells of a suite. ``prepared``: what is known of each (task, fold); absent ones count as unknown.
-    ``searched``: what the searches that are over came to, by their steps; ``earlier``: the run whose best recipes they begin with
-    too. Raises UserError for names, parameters and orders that
-    cannot be right; a combination that does not exist is a skipped cell."""
-    return Planner(suite, registry, prepared, machine, searched or {}, earlier).plan()
+def plan(suite: Suite, registry: Registry, prepared: Mapping[tuple[str, int], Prepared], machine: Machine) -> Plan:
+    """The steps and cells of a suite, without its searches. ``prepared``: what is known of each (task, fold); absent ones count
+    as unknown. Raises UserError for names, parameters and orders that cannot be right; a combination that does not exist is a
+    skipped cell."""
+    return Planner(suite, registry, prepared, machine).plan()
 
 
 @dataclass
 class Planner:
-    """Plans a suite, and for its searches what they propose. Arguments as those of :func:`plan`."""
+    """Plans the grid of a suite. Arguments as those of :func:`plan`."""
 
     suite: Suite
     registry: Registry
     prepared: Mapping[tuple[str, int], Prepared]
     machine: Machine
-    searched: Mapping[str, Found]
-    earlier: Earlier | None
     steps: dict[str, Step] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
-    searches: dict[str, Search] = field(default_factory=dict)
     known: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
-    orders: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     preparation: Mapping[tuple[str, int], Step] = field(default_factory=dict)
 
     def plan(self) -> Plan:
@@ -324,10 +267,7 @@ class Planner:
         backends = {name: self.registry.get("backend", name) for name in suite.backends}
         runtimes = {name: self.registry.get("runtime", name) for name in suite.runtimes}
         _check_training(suite, self.registry.backends)
-        self._check_architectures(backends, suite.architectures)
-        if suite.search:
-            self._check_architectures(backends, suite.search.architectures)
-            self._check_searchers(suite.search)
+        self.check_architectures(suite.architectures)
         for recipe in suite.recipes:
             self._check_recipe(recipe)
         for step in preparation.values():
@@ -335,29 +275,22 @@ class Planner:
         specs = {name: cast(TaskSpec, self.registry.tasks[name].spec) for name in suite.tasks}
         places = [(name, fold) for name, spec in specs.items() for fold in folds_of(suite, spec)]
         for (task, fold), backend in itertools.product(places, backends.values()):
-            architectures = self._architectures(backend, specs[task])
+            architectures = self.architectures(backend, specs[task])
             prepare = preparation.get((task, fold))
             grid = itertools.product(architectures, suite.recipes, runtimes.values(), suite.seeds)
             for architecture, recipe, runtime, seed in grid:
                 self._cell(prepare, task, fold, backend, architecture, recipe, runtime, seed)
-            for runtime, seed in itertools.product(runtimes.values() if suite.search else (), suite.seeds):
-                self._search_cells(prepare, task, fold, backend, runtime, seed)
-        return Plan(self.steps, tuple(self.cells), self.searches)
+        return Plan(self.steps, tuple(self.cells))
 
     # Checks of what the suite names
 
-    def _check_searchers(self, search: SearchOptions) -> None:
-        for call in search.searchers:
-            spec = cast(SearcherSpec, self.registry.get("searcher", call.name).spec)
-            _fill(spec.params, dict(call.params), f"searcher {call.name}")
-        for name in search.passes:
-            self.registry.compressors_named(name)
-
-    def _check_architectures(self, backends: Mapping[str, Provider], named: Mapping[str, tuple[str, ...]]) -> None:
+    def check_architectures(self, named: Mapping[str, tuple[str, ...]]) -> None:
+        """Raises UserError for a back end's architecture that it does not have."""
         for name, architectures in named.items():
-            if name not in backends:
+            if name not in self.suite.backends:
                 continue  # filtered away, or of a back end that another run uses
-            known = {one for group in cast(BackendSpec, backends[name].spec).architectures.values() for one in group}
+            spec = cast(BackendSpec, self.registry.get("backend", name).spec)
+            known = {one for group in spec.architectures.values() for one in group}
             for architecture in architectures:
                 if architecture not in known:
                     raise UserError(f"unknown architecture {architecture!r} of {name}{nearest(architecture, known)}")
@@ -368,9 +301,9 @@ class Planner:
         for position, call in enumerate(recipe.passes):
             named = self.registry.compressors_named(call.name)
             own = [one for backend in self.suite.backends if (one := self.registry.compressor(backend, call.name))]
-            specs = [_compressor(provider) for provider in own or named]
+            specs = [compressor(provider) for provider in own or named]
             for spec in specs:
-                _fill(spec.params, dict(call.params), f"pass {call.name}")
+                fill(spec.params, dict(call.params), f"pass {call.name}")
             stages = [STAGES.index(spec.stage_at(position)) for spec in specs]
             if position and not any(stages):
                 raise UserError(f"recipe {recipe}: {_not_first(call.name)}")
@@ -379,7 +312,8 @@ class Planner:
                 raise UserError(f"recipe {recipe}: {call.name} works on a checkpoint, so it must come before passes on artifacts")
             last = stage
 
-    def _architectures(self, backend: Provider, task: TaskSpec) -> tuple[str, ...]:
+    def architectures(self, backend: Provider, task: TaskSpec) -> tuple[str, ...]:
+        """The networks of a back end that the suite asks for on a task."""
         spec = cast(BackendSpec, backend.spec)
         return self.suite.architectures.get(spec.name) or spec.architectures.get(task.modality, ("",))[:1]
 
@@ -396,15 +330,15 @@ class Planner:
         runtime: Provider,
         seed: int,
     ) -> None:
-        empty = self._empty(task, fold, backend, architecture, str(recipe), runtime, seed)
-        reason, format_ = self._possible(cast(TaskSpec, self.registry.tasks[task].spec), backend, architecture, recipe, runtime)
+        empty = self.empty(task, fold, backend, architecture, str(recipe), runtime, seed)
+        reason, format_ = self.possible(cast(TaskSpec, self.registry.tasks[task].spec), backend, architecture, recipe, runtime)
         if reason or prepare is None:
             self.cells.append(dataclasses.replace(empty, skipped=reason))
             return
-        branch = _Branch(self, self.preparation, task, fold, backend, architecture, seed)
-        self.cells.append(branch.cell(empty, self._calls(backend, recipe), format_, runtime))
+        branch = Branch(self, self.preparation, task, fold, backend, architecture, seed)
+        self.cells.append(branch.cell(empty, self.calls(backend, recipe), format_, runtime))
 
-    def _empty(
+    def empty(
         self, task: str, fold: int, backend: Provider, architecture: str, recipe: str, runtime: Provider, seed: int
     ) -> Cell:
         """A cell without steps."""
@@ -426,11 +360,11 @@ class Planner:
             output=cast(BackendSpec, backend.spec).output,
         )
 
-    def _calls(self, backend: Provider, recipe: Recipe) -> list[tuple[PassCall, Provider]]:
+    def calls(self, backend: Provider, recipe: Recipe) -> list[tuple[PassCall, Provider]]:
         """The passes of a recipe that is possible, with their providers."""
         return [(call, cast(Provider, self.registry.compressor(backend.spec.name, call.name))) for call in recipe.passes]
 
-    def _possible(
+    def possible(
         self, task: TaskSpec, backend: Provider, architecture: str, recipe: Recipe, runtime: Provider
     ) -> tuple[str, str]:
         """Why there is no such cell, or an empty string, and the format that the back end exports for it."""
@@ -438,7 +372,7 @@ class Planner:
         calls = [(call, self.registry.compressor(spec.name, call.name)) for call in recipe.passes]
         if reason := self._why_not(task, backend, architecture, calls, runtime):
             return reason, ""
-        specs = [_compressor(provider) for _, provider in calls if provider]
+        specs = [compressor(provider) for _, provider in calls if provider]
         format_ = _format(spec, specs, cast(RuntimeSpec, runtime.spec))
         if not format_:
             return f"no format that {spec.name} exports, these passes map and {runtime.spec.name} loads", ""
@@ -457,7 +391,7 @@ class Planner:
         for call, provider in calls:
             if provider is None:
                 return f"no such pass for {spec.name}: {call.name}"
-        if broken := _order_broken([_compressor(provider) for _, provider in calls if provider]):
+        if broken := _order_broken([compressor(provider) for _, provider in calls if provider]):
             return broken
         sources = [self.registry.tasks[source] for call, one in calls if one and (source := _source(one, call))]
         for one in (self.registry.tasks[task.name], backend, runtime, *(provider for _, provider in calls if provider), *sources):
@@ -470,208 +404,16 @@ class Planner:
             return f"no {architecture or 'architecture'} for {task.modality} tasks in {spec.name}"
         return ""
 
-    # Searches
-
-    def _search_cells(self, prepare: Step | None, task: str, fold: int, backend: Provider, runtime: Provider, seed: int) -> None:
-        """A cell for each search, whose steps are those of what it found, once it is over."""
-        options = cast(SearchOptions, self.suite.search)
-        if options.architectures and backend.spec.name not in options.architectures:
-            return
-        spec = cast(TaskSpec, self.registry.tasks[task].spec)
-        offered = cast(BackendSpec, backend.spec).architectures.get(spec.modality, ())
-        architectures = tuple(one for one in options.architectures.get(backend.spec.name, offered) if one in offered)
-        reason, _ = self._possible(spec, backend, (architectures or ("",))[0], Recipe(), runtime)
-        space = None if reason else self._space(options, spec, backend, architectures, runtime, seed)
-        tiers = {tier.name: tier for tier in self.suite.tiers}
-        for call, seconds, tier in options.searches():
-            provider = self.registry.get("searcher", call.name)
-            name = searched(call, seconds, tier, self.earlier.suite if self.earlier else "")
-            empty = self._empty(task, fold, backend, SEARCHED, name, runtime, seed)
-            skipped = reason or (f"{provider.path} {provider.hint}" if provider.missing else "")
-            if skipped or prepare is None or space is None:
-                self.cells.append(dataclasses.replace(empty, skipped=skipped))
-                continue
-            params = _fill(cast(SearcherSpec, provider.spec).params, dict(call.params), f"searcher {call.name}")
-            limited = tiers.get(tier)
-            starts = (*space.starts, *self._warm(spec, backend, space, limited, runtime))
-            own = dataclasses.replace(space, params=params, limits=_limits(limited), starts=starts)
-            search = Search("", task, fold, backend.spec.name, runtime.spec.name, seed, call.name, seconds, limited, own)
-            search = dataclasses.replace(search, step=self._search(search, provider, empty, prepare))
-            self.searches[search.step] = search
-            self.cells.append(self._chosen(search, dataclasses.replace(empty, prepare=prepare.id, search=search.step)))
-
-    def _space(
-        self,
-        options: SearchOptions,
-        task: TaskSpec,
-        backend: Provider,
-        architectures: tuple[str, ...],
-        runtime: Provider,
-        seed: int,
-    ) -> Space:
-        """What can be proposed: all orders of the passes that are installed, and what each declares of its parameters."""
-        known = {name: one for (of, name), one in self.registry.compressors.items() if of is None}
-        known |= {name: one for (of, name), one in self.registry.compressors.items() if of == backend.spec.name}
-        names = [
-            name
-            for name, one in sorted(known.items())
-            if not one.missing and not _compressor(one).uses_task and (not options.passes or name in options.passes)
-        ]
-
-        def possible(recipe: Recipe, architecture: str = architectures[0]) -> bool:
-            return not self._possible(task, backend, architecture, recipe, runtime)[0]
-
-        key = (task.name, backend.spec.name, runtime.spec.name)  # seeds and folds share them
-        if key not in self.orders:
-            every = (order for length in range(LONGEST + 1) for order in itertools.permutations(names, length))
-            self.orders[key] = tuple(order for order in every if possible(Recipe(tuple(map(PassCall, order)))))
-        spec = cast(BackendSpec, backend.spec)
-        return Space(
-            architectures=architectures,
-            orders=self.orders[key],
-            ranges={name: _varied(_compressor(known[name]).params, task.modality) for name in names},
-            training=tuple(one for one in _varied(spec.params, task.modality) if one.name != "updates"),
-            updates=cast(int | None, self._training(spec).get("updates")),
-            limits={},
-            starts=tuple(
-                Proposal(architecture, tuple((call.name, dict(call.params)) for call in recipe.passes))
-                for architecture in self._architectures(backend, task)
-                for recipe in options.starts
-                if possible(recipe, architecture)
-            ),
-            seed=seed,
-            params={},
-        )
-
-    def _warm(
-        self, task: TaskSpec, backend: Provider, space: Space, tier: DeviceTier | None, runtime: Provider
-    ) -> Iterator[Proposal]:
-        """What did best on other tasks, as far as it can be made here and is none of the starts."""
-        if self.earlier is None:
-            return
-        specs = {name: cast(TaskSpec, one.spec) for name, one in self.registry.tasks.items()}
-        others = {name for name, other in specs.items() if name != task.name and not _share_rows(other, task)}
-        for one in self.earlier.best(others, backend.spec.name, space.architectures, tier):
-            recipe = _recipe(one)
-            if one in space.starts or self._possible(task, backend, one.architecture, recipe, runtime)[0]:
-                continue
-            with suppress(UserError):  # of an earlier version of a pass, whose parameters were others
-                self._check_parameters(backend, self._calls(backend, recipe), one, "")
-                yield one
-
-    def _search(self, search: Search, provider: Provider, empty: Cell, prepare: Step) -> str:
-        """The id of a search's step: everything that it may come to depends on is in it."""
-        backend, runtime = self.registry.backends[search.backend], self.registry.runtimes[search.runtime]
-        started = [name for start in search.space.starts for name, _ in start.passes]
-        passes = [self.registry.compressor(search.backend, name) for name in sorted({*search.space.ranges, *started})]
-        exporters = [exporting(backend, format_) for format_ in cast(BackendSpec, backend.spec).exports]
-        sources = {source for recipe in self.suite.recipes for source in _sources(self.suite, self.registry, recipe)}
-        prepared = self.prepared.get((search.task, search.fold))
-        return self.add(
-            "search",
-            empty.label,
-            provider,
-            inputs={"data": prepare.id},
-            ingredients={
-                "space": search.space.to_json(),
-                "seconds": search.seconds,
-                "tier": dataclasses.asdict(search.tier) if search.tier else None,
-                "data": prepared.fingerprint if prepared else "unknown",
-                "task": told_of_task(cast(TaskSpec, self.registry.tasks[search.task].spec)),
-                "training": self._training(cast(BackendSpec, backend.spec)),
-                "limits": dataclasses.asdict(self.suite.build),
-                "host": self.machine.build_digest,
-                "search": search_digest(),
-                "measure": self.machine.measure_digest,
-                "host_class": self.machine.host_class,
-                "providers": [self.of(one) for one in (backend, runtime, *passes, *exporters) if one and not one.missing],
-                "sources": {name: one.fingerprint for (name, _), one in sorted(self.prepared.items()) if name in sources},
-            },
-        )
-
-    def _chosen(self, search: Search, empty: Cell) -> Cell:
-        """The cell of a search: with the steps of what it found, where it is over and found something."""
-        over = self.searched.get(search.step)
-        if over is None:
-            return empty
-        if over.best is None:
-            return dataclasses.replace(empty, fruitless=over.reason)
-        branch, calls, format_ = self._branch(search, over.best.proposal)
-        runtime = self.registry.runtimes[search.runtime]
-        return branch.cell(dataclasses.replace(empty, chosen=chosen(over.best.proposal)), calls, format_, runtime)
-
-    def _branch(self, search: Search, proposal: Proposal) -> tuple[_Branch, list[tuple[PassCall, Provider]], str]:
-        """Raises UserError for a proposal that is not in the search's space."""
-        space, where = search.space, f"searcher {search.searcher}: proposed"
-        backend, runtime = self.registry.backends[search.backend], self.registry.runtimes[search.runtime]
-        if proposal.architecture not in space.architectures and proposal not in space.starts:
-            raise UserError(
-                f"{where} architecture {proposal.architecture!r}{nearest(proposal.architecture, space.architectures)}"
-            )
-        updates = proposal.training.get("updates")
-        if space.updates is not None and isinstance(updates, int) and updates > space.updates:
-            raise UserError(f"{where} {updates} updates, more than the {space.updates} of a training")
-        recipe = _recipe(proposal)
-        if proposal not in space.starts and tuple(name for name, _ in proposal.passes) not in space.orders:
-            raise UserError(f"{where} {recipe}, which cannot be: see space.orders")
-        calls = self._calls(backend, recipe)
-        self._check_parameters(backend, calls, proposal, where)
-        _, format_ = self._possible(
-            cast(TaskSpec, self.registry.tasks[search.task].spec), backend, proposal.architecture, recipe, runtime
-        )
-        branch = _Branch(
-            *(self, self.preparation, search.task, search.fold, backend, proposal.architecture, search.seed),
-            proposal.training,
-        )
-        return branch, calls, format_
-
-    def _check_parameters(
-        self, backend: Provider, calls: list[tuple[PassCall, Provider]], proposal: Proposal, where: str
-    ) -> None:
-        for call, provider in calls:
-            _fill(_compressor(provider).params, dict(call.params), f"{where} {call.name}")
-        _fill(cast(BackendSpec, backend.spec).params, proposal.training, f"{where} training")
-
-    def asking(self, search: Search, history: Sequence[Tried], left: float) -> Step:
-        """The step in which a searcher proposes what to try after ``history``, with ``left`` seconds of the search left."""
-        told = [{**dataclasses.asdict(one), "proposal": one.proposal.to_json()} for one in history]
-        scratch = dataclasses.replace(self, steps={})
-        id_ = scratch.add(
-            "propose",
-            f"{self.steps[search.step].label}: proposal {len(history) + 1}",
-            self.registry.get("searcher", search.searcher),
-            settings={"space": search.space.to_json(), "history": told, "seconds_left": left},
-            # Not how much time is left: a search that is taken up again goes on with what it was about to try.
-            ingredients={"search": search.step, "history": hashlib.sha256(json.dumps(told).encode()).hexdigest()},
-        )
-        return scratch.steps[id_]
-
-    def proposed(self, search: Search, proposal: Proposal) -> Proposed:
-        """The steps of a proposal. Raises UserError for one that is not in the search's space."""
-        scratch = dataclasses.replace(self, steps={})
-        branch, calls, format_ = scratch._branch(search, proposal)
-        runtime = self.registry.runtimes[search.runtime]
-        empty = self._empty(search.task, search.fold, branch.backend, SEARCHED, "", runtime, search.seed)
-        cell = branch.cell(empty, calls, format_, runtime)
-        artifact = cell.chain[-1][1]
-        validate = branch.validate(artifact, runtime, [str(call) for call, _ in calls])
-        needed = set[str]()
-        for step in reversed(scratch.steps.values()):
-            if step.id == artifact or step.id in needed:
-                needed |= {step.id, *step.inputs.values()}
-        steps = tuple(step for step in scratch.steps.values() if step.id in needed)
-        passes = tuple(scratch.steps[one.step] for one in cell.compared)
-        return Proposed(steps, passes, artifact, scratch.steps[validate])
-
-    def _training(self, spec: BackendSpec, changed: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
+    def training(self, spec: BackendSpec, changed: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
         """The training parameters of a back end: its defaults, what the suite says, what is ``changed`` of that."""
         given = {**self.suite.training.get("", {}), **self.suite.training.get(spec.name, {}), **(changed or {})}
         names = {param.name for param in spec.params}
-        return _fill(spec.params, {name: value for name, value in given.items() if name in names}, f"[train] of {spec.name}")
+        return fill(spec.params, {name: value for name, value in given.items() if name in names}, f"[train] of {spec.name}")
 
     # Steps
 
     def of(self, provider: Provider) -> dict[str, Any]:
+        """What of a provider enters ids."""
         key = (provider.identity, *provider.requires)
         if key not in self.known:
             self.known[key] = ingredients(provider)
@@ -688,6 +430,7 @@ class Planner:
         ingredients: Mapping[str, Any],
         rides: str = "",
     ) -> str:
+        """Adds a step, and gives its id."""
         step = _step(
             kind,
             label,
@@ -703,7 +446,7 @@ class Planner:
 
 
 @dataclass(frozen=True)
-class _Branch:
+class Branch:
     """All cells of one (task, fold, back end, architecture, seed): they share the reference. ``training``: parameters that are
     not what the suite says, for all but the reference."""
 
@@ -721,7 +464,7 @@ class _Branch:
         plain = dataclasses.replace(self, training={})
         train = plain._train()
         given = plain._export(train, format_, [])
-        stages = [_compressor(provider).stage_at(position) for position, (_, provider) in enumerate(passes)]
+        stages = [compressor(provider).stage_at(position) for position, (_, provider) in enumerate(passes)]
         start, model, artifact_passes = (
             [one for one, own in zip(passes, stages, strict=True) if own == stage] for stage in STAGES
         )
@@ -746,11 +489,11 @@ class _Branch:
         made = format_
         for call, provider in artifact_passes:
             before, inspected = artifact, self._inspect(artifact, made, runtime, names)
-            names, made = [*names, str(call)], _compressor(provider).produces or made
+            names, made = [*names, str(call)], compressor(provider).produces or made
             artifact = self._pass(call, provider, names, {"input": before}, given)
             chain.append((call.name, artifact))
             compared.append(Compared(call.name, artifact, inspected, self._inspect(artifact, made, runtime, names)))
-        taught = [_compressor(provider).stage for _, provider in passes if _taught(provider)]
+        taught = [compressor(provider).stage for _, provider in passes if _taught(provider)]
         teachers = [("reference: train", train)] if taught else []
         teachers += [("reference: export", given)] if "artifact" in taught else []
         sources = [source for call, provider in passes if (source := _source(provider, call))]
@@ -801,7 +544,7 @@ class _Branch:
 
     def _label(self, names: list[str], verb: str) -> str:
         where = f"{self.task} · fold {self.fold} · {self.backend.spec.name} {self.architecture} · seed {self.seed}"
-        return f"{where} · {' · '.join([*_given(self.training), ' + '.join(names) or 'reference'])}: {verb}"
+        return f"{where} · {' · '.join([*given_text(self.training), ' + '.join(names) or 'reference'])}: {verb}"
 
     @property
     def prepare(self) -> Step:
@@ -822,7 +565,7 @@ class _Branch:
 
     @property
     def _training(self) -> dict[str, Scalar]:
-        return self.planner._training(cast(BackendSpec, self.backend.spec), self.training)
+        return self.planner.training(cast(BackendSpec, self.backend.spec), self.training)
 
     def _build(
         self, kind: StepKind, verb: str, names: list[str], provider: Provider, inputs: Mapping[str, str], **settings: Any
@@ -863,7 +606,7 @@ class _Branch:
         return self._build("export", f"export to {format_}", names, exporter, inputs, params={}, training={}, format=format_)
 
     def _pass(self, call: PassCall, provider: Provider, names: list[str], inputs: Mapping[str, str], reference: str) -> str:
-        spec = _compressor(provider)
+        spec = compressor(provider)
         if spec.uses_reference:
             inputs = {**inputs, "reference": reference}
         if source := _source(provider, call):
@@ -874,7 +617,7 @@ class _Branch:
             names,
             provider,
             inputs,
-            params=_fill(spec.params, dict(call.params), f"pass {call.name}"),
+            params=fill(spec.params, dict(call.params), f"pass {call.name}"),
             training=self._training if spec.backend else {},
             stage=spec.stage_at(len(names) - 1),
         )
@@ -956,38 +699,17 @@ class _Branch:
         )
 
 
-def chosen(proposal: Proposal) -> str:
-    """A proposal as people are told of it: the network, what its training is given, and the recipe."""
-    return " · ".join([proposal.architecture, *_given(proposal.training), str(_recipe(proposal))])
-
-
-def _recipe(proposal: Proposal) -> Recipe:
-    return Recipe(tuple(PassCall(name, tuple(sorted(params.items()))) for name, params in proposal.passes))
-
-
-def _given(training: Mapping[str, Scalar]) -> list[str]:
-    """Training parameters in one text, none for none."""
-    text = str(PassCall("", tuple(sorted(training.items()))))[1:-1]
-    return [text] if text else []
-
-
-def _varied(params: Iterable[Param], modality: Modality) -> tuple[Param, ...]:
-    return tuple(one for one in params if one.varies and modality in one.modalities)
-
-
-def _limits(tier: DeviceTier | None) -> dict[str, float]:
-    return {limit.name: value for limit in LIMITS if tier and (value := limit.of(tier)) is not None}
-
-
-def _compressor(provider: Provider) -> CompressorSpec:
+def compressor(provider: Provider) -> CompressorSpec:
+    """The spec of a pass."""
     return cast(CompressorSpec, provider.spec)
 
 
 def _taught(provider: Provider) -> bool:
-    return _compressor(provider).uses_reference
+    return compressor(provider).uses_reference
 
 
-def _share_rows(one: TaskSpec, other: TaskSpec) -> bool:
+def share_rows(one: TaskSpec, other: TaskSpec) -> bool:
+    """Whether two tasks say that they hold some of the same rows."""
     return one.name in other.shares_rows or other.name in one.shares_rows
 
 
@@ -997,7 +719,7 @@ def _no_source(source: TaskSpec, task: TaskSpec) -> str:
         return f"{source.name} is the task itself, and no source for it"
     if source.modality != task.modality:
         return f"a network for {source.modality} tasks ({source.name}) is no source for {task.modality} tasks"
-    if _share_rows(source, task):
+    if share_rows(source, task):
         return f"{source.name} is no source for {task.name}: they share rows, and test rows would have been trained on"
     return ""
 
@@ -1038,7 +760,7 @@ def _step(
     )
 
 
-def _fill(params: tuple[Param, ...], given: Mapping[str, Scalar], where: str) -> dict[str, Scalar]:
+def fill(params: tuple[Param, ...], given: Mapping[str, Scalar], where: str) -> dict[str, Scalar]:
     """All parameters with defaults filled in, of the default's type; raises UserError for an unknown name or a refused value."""
     by_name = {param.name: param for param in params}
     for name, value in given.items():

@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from benchmark import data, folders, limits, official
+from benchmark import data, folders, limits, official, search_plan
 from benchmark.budget import format_bytes
 from benchmark.data import Prepared
 from benchmark.errors import UserError, described, of_the_disk, one_line
@@ -40,19 +40,17 @@ from benchmark.plan import (
     Cell,
     Machine,
     Plan,
-    Planner,
-    Search,
     Step,
     blocked,
     build_digest,
     ended_well,
     judge,
     measure_digest,
-    plan,
     plan_preparation,
     worth_measuring,
 )
 from benchmark.registry import Registry
+from benchmark.search_plan import Searches
 from benchmark.searching import Job, Searching, outcomes
 from benchmark.specs import CompressorSpec, TaskSpec
 from benchmark.step_report import FILE, StepReport, read_report
@@ -330,14 +328,15 @@ class _Runner:
         self.plugin_files = registry.files
         self._stage("prepare", {step.id: step for step in preparation.values()}, self.jobs)
         known, here_now = prepared_folds(preparation, self.results), machine()
-        planner = Planner(self.suite, registry, known, here_now, {}, earlier)
-        whole = planner.plan()
+        searches = search_plan.plan(self.suite, registry, known, here_now, earlier=earlier)
+        whole = searches.plan
         self._keep_grid(registry, whole)
         self.store.set_meta("earlier", earlier.to_json() if earlier else None)
         self._keep_suite()
-        if whole.searches:
-            self._search(planner, whole.searches)
-            whole = plan(self.suite, registry, known, here_now, outcomes(whole.searches, self.results), earlier)
+        if searches.known:
+            self._search(searches)
+            found = outcomes(searches.known, self.results)
+            whole = search_plan.plan(self.suite, registry, known, here_now, found, earlier).plan
             self._keep_grid(registry, whole)
         self._stage("build", {id_: step for id_, step in whole.steps.items() if _is_built(step)}, self.jobs)
         worth = worth_measuring(whole, self.results)
@@ -371,17 +370,18 @@ class _Runner:
         if waiting:
             self.progress.blocked(len(waiting))
 
-    def _search(self, planner: Planner, searches: Mapping[str, Search]) -> None:
-        """Runs the searches of a plan, each on a core."""
-        self._look_up([planner.steps[id_] for id_ in searches])
+    def _search(self, searches: Searches) -> None:
+        """Runs the searches of a suite, each on a core."""
+        steps = {id_: searches.grid.steps[id_] for id_ in searches.known}
+        self._look_up(list(steps.values()))
         queue = [
             one
-            for id_, one in searches.items()
-            if id_ not in self.results and ended_well(planner.steps[id_].inputs["data"], self.results)
+            for id_, one in searches.known.items()
+            if id_ not in self.results and ended_well(steps[id_].inputs["data"], self.results)
         ]
-        self.progress.stage("search", len(queue), len(searches) - len(queue))
+        self.progress.stage("search", len(queue), len(steps) - len(queue))
         searching = Searching(
-            planner,
+            searches,
             queue,
             self.jobs,
             self.results,

@@ -12,7 +12,9 @@ from typing import Any
 
 from benchmark.budget import LIMITS, DeviceTier
 from benchmark.space import Proposal, Tried
+from benchmark.specs import Scalar
 from benchmark.store import Outcome
+from benchmark.suite import PassCall, Recipe
 
 PARTS = ("training", "export", "start", "evaluation")
 """What the seconds of a search went to, beside the host's own work: training and passes, exports, starting of processes with
@@ -132,3 +134,19 @@ def _why_none(entries: Sequence[Entry], tier: DeviceTier | None) -> str:
     has = "unknown" if value is None else f"{value:,.0f}"
     allowed = f"{most * limit.scale:,.0f}"
     return f"none of {len(entries)} proposals is inside {tier.name}: the nearest has {limit.column} {has} of {allowed}"
+
+
+def chosen(proposal: Proposal) -> str:
+    """A proposal as people are told of it: the network, what its training is given, and the recipe."""
+    return " · ".join([proposal.architecture, *given_text(proposal.training), str(recipe_of(proposal))])
+
+
+def recipe_of(proposal: Proposal) -> Recipe:
+    """Its passes as a recipe."""
+    return Recipe(tuple(PassCall(name, tuple(sorted(params.items()))) for name, params in proposal.passes))
+
+
+def given_text(training: Mapping[str, Scalar]) -> list[str]:
+    """Training parameters in one text, none for none."""
+    text = str(PassCall("", tuple(sorted(training.items()))))[1:-1]
+    return [text] if text else []

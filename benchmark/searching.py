@@ -16,8 +16,9 @@ from typing import Any
 from benchmark.errors import UserError
 from benchmark.folders import Layout
 from benchmark.measure import size
-from benchmark.plan import Planner, Proposed, Search, Step, chosen, without_effect
-from benchmark.search import PARTS, Entry, Found, Log, best_so_far, found, tried
+from benchmark.plan import Step, without_effect
+from benchmark.search import PARTS, Entry, Found, Log, best_so_far, chosen, found, tried
+from benchmark.search_plan import Proposed, Search, Searches
 from benchmark.space import Proposal
 from benchmark.specs import DEVICE_COUNTS, Scalar
 from benchmark.store import Outcome, StepResult, Store
@@ -71,7 +72,7 @@ class Searching:
     finished known in ``results``. ``conclude``: records how the step of a search ended. ``say``: is told a line for each
     proposal."""
 
-    planner: Planner
+    searches: Searches
     queue: list[Search]
     at_once: int
     results: dict[str, StepResult]
@@ -186,7 +187,7 @@ class Searching:
         if log.asked != len(log.entries) + 1:  # else it was asked for before the run was stopped
             left = search.seconds - log.spent
             one.log = log = dataclasses.replace(log, asked=len(log.entries) + 1, left=left, before=log.spent, parts=_NOTHING)
-        step = self.planner.asking(search, [tried(entry, search.tier) for entry in log.entries], log.left)
+        step = self.searches.asking(search, [tried(entry, search.tier) for entry in log.entries], log.left)
         self.look_up([step])
         if step.id not in self.results:
             return step
@@ -200,7 +201,7 @@ class Searching:
             return None
         one.proposal, one.beyond = Proposal.from_json(result.facts["proposal"]), False
         try:
-            one.steps = self.planner.proposed(search, one.proposal)
+            one.steps = self.searches.proposed(search, one.proposal)
         except UserError as error:
             self._end_proposal(one, "invalid", str(error))
             if all(entry.outcome == "invalid" for entry in one.log.entries[-_MISTAKES:]) and len(one.log.entries) >= _MISTAKES:
@@ -275,7 +276,7 @@ class Searching:
             refused=tuple(name for name, _ in one.proposal.passes[:passes]) if outcome == "skipped" else (),
         )
         one.log = dataclasses.replace(log, entries=(*log.entries, entry), parts=_NOTHING)
-        self.say(f"{self.planner.steps[one.search.step].label}: {_line(one, entry)}")
+        self.say(f"{self.searches.grid.steps[one.search.step].label}: {_line(one, entry)}")
         one.proposal, one.steps = None, None
         self._save(one)
 
@@ -291,7 +292,7 @@ class Searching:
         """Ends a search. ``ended``: what was wrong, where it is over before its time."""
         one.log = dataclasses.replace(one.log, ended=ended)
         self.active.remove(one)
-        step = self.planner.steps[one.search.step]
+        step = self.searches.grid.steps[one.search.step]
         outcome: Outcome = "failed" if ended and not one.log.entries else "ok"
         self.conclude(step, outcome, ended if outcome == "failed" else "", one.log.spent, {"log": one.log.to_json()})
         curve = [f"{n},{seconds!r},{score!r}" for n, (seconds, score) in enumerate(best_so_far(one.log, one.search.tier))]

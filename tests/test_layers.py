@@ -34,7 +34,7 @@ ORDER = (
         "measure",
         "worker",
     ),
-    *("store", "registry", "suite", "own", "search", "warm", "plan", "folders", "bundle", "step_report", "jobs"),
+    *("store", "registry", "suite", "own", "search", "warm", "plan", "search_plan", "folders", "bundle", "step_report", "jobs"),
     *("searching", "runner", "explain", "forecast"),
     *("statistics", "ranking", "recommend", "leaderboard", "compare", "overall", "render", "export", "verify", "tracking"),
     *("data_command", "testing", "cli", "__main__"),

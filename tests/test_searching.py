@@ -21,12 +21,13 @@ import pytest
 from benchmark import Proposal, runner
 from benchmark.folders import Layout
 from benchmark.limits import sandbox
-from benchmark.plan import Planner, Search, chosen, plan_preparation
+from benchmark.plan import plan_preparation
 from benchmark.registry import Registry, discover
-from benchmark.search import Log, found, tried
+from benchmark.search import Log, chosen, found, tried
+from benchmark.search_plan import Searches, plan
 from benchmark.space import Space
 from benchmark.store import StepResult, open_store
-from benchmark.suite import Suite, load
+from benchmark.suite import load
 from benchmark.worker import _code
 
 HERE = Path(__file__).parent / "plugins_under_test"
@@ -75,13 +76,12 @@ def logs(results: Path) -> dict[str, Log]:
     return {label.split(" · ")[4]: Log.from_json(json.loads(facts)["log"]) for label, facts in found}
 
 
-def planned(path: Path, results: Path) -> tuple[Suite, Registry, Planner, Mapping[str, Search]]:
-    """The suite as the run in ``results`` planned it."""
+def planned(path: Path, results: Path) -> tuple[Registry, Searches]:
+    """The searches as the run in ``results`` planned them."""
     suite, registry = load(str(path)), discover(FILES)
     preparation = plan_preparation(suite, registry)
     known = runner.prepared_folds(preparation, runner.look_up(Layout(results), preparation.values()))
-    planner = Planner(suite, registry, known, runner.machine(), {}, None)
-    return suite, registry, planner, planner.plan().searches
+    return registry, plan(suite, registry, known, runner.machine())
 
 
 share_a_run = pytest.mark.xdist_group("searching")
@@ -192,10 +192,10 @@ def test_a_strangers_pass_and_searcher_take_part_by_what_they_declare(run: Path)
 @share_a_run
 def test_the_log_is_replayed_proposal_by_proposal_and_the_winner_made_again(run: Path, tmp_path: Path, rows: Rows) -> None:
     """From the log alone: each searcher proposes the same again, and what won is the same file when it is made anew."""
-    _, registry, planner, searches = planned(run / "searched.toml", run / "results")
+    registry, planner = planned(run / "searched.toml", run / "results")
     of_call = logs(run / "results")
-    for search in searches.values():
-        step = planner.steps[search.step]
+    for search in planner.known.values():
+        step = planner.grid.steps[search.step]
         log = of_call[step.label.split(" · ")[4]]
         history = [tried(entry, search.tier) for entry in log.entries]
         for place, entry in enumerate(log.entries):
@@ -444,9 +444,9 @@ def _unfinished(results: Path) -> Log | None:
 def test_what_another_search_made_is_charged_what_it_cost(run: Path) -> None:
     """The three searches share the starts: each is charged for them, though one alone has run them."""
     results = open_store(run / "results" / "store.sqlite")
-    _, _, planner, searches = planned(run / "searched.toml", run / "results")
-    for search in searches.values():
-        log = logs(run / "results")[planner.steps[search.step].label.split(" · ")[4]]
+    _, planner = planned(run / "searched.toml", run / "results")
+    for search in planner.known.values():
+        log = logs(run / "results")[planner.grid.steps[search.step].label.split(" · ")[4]]
         for entry in log.entries[:3]:
             proposed = planner.proposed(search, entry.proposal)
             ids = [step.id for step in (*proposed.steps, proposed.validate)]

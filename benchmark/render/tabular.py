@@ -13,8 +13,8 @@ import numpy as np
 from benchmark.budget import LIMITS
 from benchmark.leaderboard import COLUMNS, Entry, Row, Searched, Table
 from benchmark.overall import overall
-from benchmark.plan import METHOD, chosen
-from benchmark.search import tried
+from benchmark.plan import METHOD
+from benchmark.search import chosen, tried
 from benchmark.specs import DEVICE_COUNTS
 
 _OF_SEARCH = ("suite", "task", "fold", "backend", "recipe", "runtime", "seed")

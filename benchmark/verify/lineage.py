@@ -8,8 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from benchmark import limits
-from benchmark import plan as plans
+from benchmark import limits, search_plan
 from benchmark.data import Prepared
 from benchmark.errors import UserError
 from benchmark.explain import changes
@@ -74,10 +73,11 @@ def _planned(subject: Subject, suite: Suite, known: Mapping[tuple[str, int], Pre
     except KeyError:  # of a version without searches
         told = None
     earlier = Earlier(told["suite"], tuple(told["rows"])) if told else None
-    plan = plans.plan(suite, subject.registry, known, machine(), earlier=earlier)
+    searches = search_plan.plan(suite, subject.registry, known, machine(), earlier=earlier)
     stored = {_place(cell): subject.results[cell.search] for cell in subject.cells if cell.search in subject.results}
-    results = {cell.search: stored[_place(cell)] for cell in plan.cells if cell.search and _place(cell) in stored}
-    return plans.plan(suite, subject.registry, known, machine(), outcomes(plan.searches, results), earlier) if results else plan
+    results = {cell.search: stored[_place(cell)] for cell in searches.plan.cells if cell.search and _place(cell) in stored}
+    found = outcomes(searches.known, results)
+    return search_plan.plan(suite, subject.registry, known, machine(), found, earlier).plan if found else searches.plan
 
 
 def _compare_suite(subject: Subject, suite: Suite, findings: Findings) -> None:
