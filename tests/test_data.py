@@ -118,7 +118,7 @@ def changed(task: TaskData, name: str, field: str, value: Any) -> TaskData:
 def test_exactly_the_documented_files_are_written(prepare: Prepare) -> None:
     _, folder = prepare(ToyWithBaseline(toy(), uniform))
     fit = {f"fit/{name}.npy" for name in FIT_ARRAYS} | {"fit/task.json"}
-    inputs = {"inputs/validation_x.npy", "inputs/test_x.npy"}
+    inputs = {"inputs/validation_x.npy", "inputs/test_x.npy", "choice/validation_x.npy"}
     truth = {"truth/test_y.npy", "truth/test_units.npy"}
     baselines = {"baselines/trivial_validation.npy", "baselines/trivial_test.npy"}
     assert files(folder) == fit | inputs | truth | baselines | {"preprocessing.json"}

@@ -73,7 +73,7 @@ def test_what_a_worker_tells_is_kept(tmp_path: Path, kind: str, facts: dict[str,
         ("train", {"outcome": "best"}, "there is no outcome 'best'"),
         ("train", {"observed": {"seconds": 1.0, "cores": "many"}}, "observed values must be numbers"),
         ("train", {"observed": {}}, "'seconds'"),
-        ("train", {"facts": {"claims": {"a": {"b": {"c": {"d": {}}}}}}}, "it is nested too deeply"),
+        ("train", {"facts": {"claims": {"a": {"b": {"c": {"d": {"e": {}}}}}}}}, "it is nested too deeply"),
     ],
 )
 def test_what_cannot_be_right_is_invalid(tmp_path: Path, kind: str, changes: dict[str, Any], reason: str) -> None:
