@@ -277,21 +277,21 @@ def _jobs(layout: Layout) -> list[str]:
 
 
 def test_the_last_proposal_is_cut_when_the_time_is_over(tmp_path: Path, command: Command, rows: Rows) -> None:
-    """Ten seconds in all, and the second proposal would take 25: cut, and the search ends with the first."""
-    recipe = '[[recipe]]\npasses = ["nap(seconds=25.0)"]\n'
-    path = suite_file(tmp_path, '"defaults"', seconds=10, recipes=recipe)
+    """Eight seconds in all, and the second proposal would take 14: cut, and the search ends with the first."""
+    recipe = '[[recipe]]\npasses = ["nap(seconds=14.0)"]\n'
+    path = suite_file(tmp_path, '"defaults"', seconds=8, recipes=recipe)
     done = command(*with_plugins(path, tmp_path / "results"))
     assert done.returncode == 0, done.stderr
     ((_, log),) = logs(tmp_path / "results").items()
     assert [(entry.outcome, entry.proposal.passes) for entry in log.entries] == [
         ("ok", ()),
-        ("timeout", (("nap", {"seconds": 25.0}),)),
+        ("timeout", (("nap", {"seconds": 14.0}),)),
     ]
     assert log.entries[1].reason == "stopped: the time of its search was over"
-    assert 10 <= log.spent < 12
+    assert 8 <= log.spent < 10
     outcomes = {row["recipe"]: row["outcome"] for row in rows(tmp_path / "results")}
-    assert outcomes['defaults(seconds=10, tier="tiny")'] == "ok"
-    assert outcomes["nap(seconds=25.0)"] == "ok"  # as a cell of its own it has the time of a step
+    assert outcomes['defaults(seconds=8, tier="tiny")'] == "ok"
+    assert outcomes["nap(seconds=14.0)"] == "ok"  # as a cell of its own it has the time of a step
 
 
 def test_nothing_inside_the_limits_is_a_row_that_says_so(tmp_path: Path, command: Command, rows: Rows) -> None:
