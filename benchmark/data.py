@@ -8,6 +8,8 @@ truth/      test_{y,units}.npy group_<column>.npy                        what on
 baselines/  trivial_{validation,test}.npy                                probabilities of the task's trivial predictor
 preprocessing.json
 ```
+
+A fold of a cross-validation (:func:`split`) has ``fit/`` and ``choice/`` alone.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +40,19 @@ _FIELDS = ("x", "y", "units")
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the host knows of a prepared fold. ``notes``: what the task said of its data."""
+    """What the host knows of a prepared fold. ``notes``: what the task said of its data. ``rows``: of training."""
 
     fingerprint: str
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    rows: int = 0
+
+    @staticmethod
+    def of(facts: Mapping[str, Any]) -> Prepared:
+        """From what a step that prepared it told."""
+        shape, classes, notes = (tuple(facts.get(name, ())) for name in ("input_shape", "classes", "notes"))
+        return Prepared(facts["fingerprint"], shape, classes, notes, facts.get("rows", 0))
 
 
 def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
@@ -53,19 +63,15 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
         _check(name, split, spec, data)
     _check_groups(spec, data)
     info = TaskInfo(spec.name, spec.modality, spec.metrics, data.train.x.shape[1:], tuple(data.classes), spec.class_weight)
-    for part in (FIT, INPUTS, CHOICE, TRUTH, BASELINES):
+    _write(folder, info, data.train, data.validation)
+    for part in (INPUTS, TRUTH, BASELINES):
         (folder / part).mkdir()
-    for name in ("train", "validation"):
-        for field in _FIELDS:
-            np.save(folder / FIT / f"{name}_{field}.npy", getattr(splits[name], field))
     for name in ("validation", "test"):
         np.save(folder / INPUTS / f"{name}_x.npy", splits[name].x)
-    np.save(folder / CHOICE / "validation_x.npy", splits["validation"].x)
     for field in ("y", "units"):
         np.save(folder / TRUTH / f"test_{field}.npy", getattr(data.test, field))
     for column, names in data.groups.items():
         np.save(folder / TRUTH / f"{GROUP}{column}.npy", np.array(names, dtype=np.str_))
-    (folder / FIT / "task.json").write_text(json.dumps(dataclasses.asdict(info)), encoding="utf-8")
     preprocessing = json.dumps(data.preprocessing, sort_keys=True, allow_nan=False)
     (folder / "preprocessing.json").write_text(preprocessing, encoding="utf-8")
     fingerprint = _fingerprint(splits, preprocessing)  # of what was written: trivial, a stranger's code, could change the arrays
@@ -76,7 +82,42 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
                 raise ValueError(f"task {spec.name}, {name}: trivial must give finite outputs of shape (rows, classes)")
             np.save(folder / BASELINES / f"trivial_{name}.npy", outputs)
     notes = tuple(one_line(str(note)) for note in data.notes)
-    return Prepared(fingerprint=fingerprint, input_shape=info.input_shape, classes=info.classes, notes=notes)
+    rows = len(data.train)
+    return Prepared(fingerprint=fingerprint, input_shape=info.input_shape, classes=info.classes, notes=notes, rows=rows)
+
+
+def split(fit: Path, part: int, parts: int, folder: Path) -> Prepared:
+    """Writes a fold of a cross-validation of ``parts`` folds into the empty ``folder``. The first, ``part`` 0, is ``fit`` itself.
+    The others validate on one of ``parts`` − 1 parts of its training rows, stratified, each unit in one of them, and train on
+    all other rows, those of its validation included. Inputs stay as the task encoded them, with what it had learned from all of
+    its training inputs. ValueError where a class has too few rows or units."""
+    from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]  # scikit-learn has no type hints
+
+    train, validation, info = load_split(fit, "train"), load_split(fit, "validation"), load_info(fit)
+    folds = StratifiedGroupKFold(parts - 1, shuffle=True, random_state=0).split(train.y, train.y, train.units)
+    others, held = list(folds)[part - 1]
+    splits = {
+        "train": Split(*(np.concatenate([getattr(train, one)[others], getattr(validation, one)]) for one in _FIELDS)),
+        "validation": Split(*(getattr(train, one)[held] for one in _FIELDS)),
+    }
+    for name, rows in splits.items():
+        if missing := sorted(set(range(len(info.classes))) - set(rows.y.tolist())):
+            raise ValueError(
+                f"cross-validation, fold {part + 1} of {parts}: no row of class {info.classes[missing[0]]} in {name}"
+            )
+    _write(folder, info, splits["train"], splits["validation"])
+    return Prepared(_fingerprint(splits, ""), info.input_shape, info.classes, rows=len(splits["train"]))
+
+
+def _write(folder: Path, info: TaskInfo, train: Split, validation: Split) -> None:
+    """Writes what jobs that build, and those of searches, are given."""
+    for part in (FIT, CHOICE):
+        (folder / part).mkdir()
+    for name, rows in (("train", train), ("validation", validation)):
+        for field in _FIELDS:
+            np.save(folder / FIT / f"{name}_{field}.npy", getattr(rows, field))
+    np.save(folder / CHOICE / "validation_x.npy", validation.x)
+    (folder / FIT / "task.json").write_text(json.dumps(dataclasses.asdict(info)), encoding="utf-8")
 
 
 def _check(name: str, split: Split, spec: TaskSpec, data: TaskData) -> None:
@@ -146,11 +187,12 @@ def load_split(fit: Path, name: str) -> Split:
 def load_truth(folder: Path) -> dict[str, NDArray[Any]]:
     """Labels and units of validation and test, and the groups of test rows, by file name: for the host alone."""
     paths = [
-        folder / place / f"{split}_{field}.npy"
-        for place, split in ((FIT, "validation"), (TRUTH, "test"))
+        folder / place / f"{name}_{field}.npy"
+        for place, name in ((FIT, "validation"), (TRUTH, "test"))
         for field in ("y", "units")
     ]
-    return {path.stem: np.load(path) for path in (*paths, *sorted((folder / TRUTH).glob(f"{GROUP}*.npy")))}
+    held = [path for path in paths if path.parent.is_dir()]  # a fold of a cross-validation has no test rows
+    return {path.stem: np.load(path) for path in (*held, *sorted((folder / TRUTH).glob(f"{GROUP}*.npy")))}
 
 
 def baselines(folder: Path, classes: int) -> dict[str, NDArray[np.float32]]:

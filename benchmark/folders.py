@@ -92,7 +92,7 @@ def is_there(layout: Layout, result: StepResult) -> bool:
     folder, digest = layout.step(result.id), result.facts.get("artifact")
     if digest:
         return holds(layout.artifact(digest), digest)
-    if result.outcome == "ok" and result.kind in ("prepare", "train", "pass"):
+    if result.outcome == "ok" and result.kind in ("prepare", "split", "train", "pass"):
         return (folder / "output").is_dir()
     return folder.exists()
 

@@ -19,7 +19,7 @@ from benchmark.measure.outputs import sample
 from benchmark.plan import Cell, ended_well, judge, stored_cells
 from benchmark.ranking import Verdict
 from benchmark.recommend import fits
-from benchmark.search import Log
+from benchmark.search import Log, best
 from benchmark.specs import DEVICE_COUNTS, Output
 from benchmark.statistics import Bootstrap, Interval, Scored
 from benchmark.store import StepResult, Store
@@ -35,7 +35,7 @@ _ON_DEVICE = ("resident_weight_bytes", "activation_peak_bytes")
 COLUMNS = (
     *_KEY,
     *("outcome", "reason"),
-    *("chosen", "n_proposals", "search_seconds"),
+    *("chosen", "n_proposals", "search_seconds", "search_score"),
     *("stopped_by", "metric", "metrics", "val_score", "score", "score_low", "score_high", "test_rows", "flips"),
     *("reference_difference", "reference_difference_low", "reference_difference_high", "reference_verdict"),
     *("control", "control_difference", "control_difference_low", "control_difference_high", "control_verdict", "groups"),
@@ -180,8 +180,10 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
     if cell.skipped:
         return row
     if ended_well(cell.search, results):
-        log = Log.from_json(results[cell.search].facts["log"])
-        row |= {"chosen": cell.chosen or None, "n_proposals": len(log.entries), "search_seconds": log.spent}
+        search = _searched(cell, results, suite)
+        won = best(search.log.entries, search.tier)
+        row |= {"chosen": cell.chosen or None, "n_proposals": len(search.log.entries), "search_seconds": search.log.spent}
+        row["search_score"] = won.score if won else None
     row |= _built(cell, results) | _provenance(cell, results, store)
     row["limits"] = _limits([results[id_] for id_ in (*(id_ for _, id_ in cell.chain), cell.evaluate) if id_ in results])
     if ended_well(cell.inspect, results):
@@ -410,15 +412,18 @@ class Searched:
 
 def searches(store: Store) -> list[Searched]:
     """The searches of the last run that are over, in the grid's order."""
-    tiers = {one["name"]: DeviceTier(**one) for one in store.meta("suite")["tiers"]}
-    found = []
+    found, suite = [], store.meta("suite")
     for cell in stored_cells(store):
         results = store.results([cell.search] if cell.search else [])
         if ended_well(cell.search, results):
-            searcher, seconds, tier = read_searched(cell.recipe)
-            log = Log.from_json(results[cell.search].facts["log"])
-            found.append(Searched(cell, str(searcher), seconds, tiers.get(tier), log))
+            found.append(_searched(cell, results, suite))
     return found
+
+
+def _searched(cell: Cell, results: Mapping[str, StepResult], suite: Mapping[str, Any]) -> Searched:
+    searcher, seconds, tier = read_searched(cell.recipe)
+    limits = {one["name"]: DeviceTier(**one) for one in suite["tiers"]}.get(tier)
+    return Searched(cell, str(searcher), seconds, limits, Log.from_json(results[cell.search].facts["log"]))
 
 
 @dataclass(frozen=True)
@@ -691,8 +696,8 @@ def _with_fronts(entries: Sequence[Entry]) -> list[Entry]:
                 val_score, *others = cast("list[float]", point)
                 known[tuple(row["test_rows"] or 0 for row in one.rows)][index] = [-val_score, *others]
         for points in known.values():
-            for index, best in zip(points, ranking.front(list(points.values())), strict=True):
-                on[index] += [name] if best else []
+            for index, undominated in zip(points, ranking.front(list(points.values())), strict=True):
+                on[index] += [name] if undominated else []
     return [dataclasses.replace(one, fronts=tuple(on[index])) for index, one in enumerate(entries)]
 
 

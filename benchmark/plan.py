@@ -8,7 +8,9 @@ recipes share exist once, and a change reruns exactly what it touches.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import importlib.metadata
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +38,7 @@ from benchmark.suite import PassCall, Recipe, Suite
 
 StepKind: TypeAlias = Literal[
     "prepare",
+    "split",
     "train",
     "pass",
     "export",
@@ -181,6 +184,12 @@ def build_digest() -> str:
     return files_digest(host, [host / name for name in names])
 
 
+@functools.cache
+def data_digest() -> str:
+    """Digest of the host's code that writes a fold."""
+    return files_digest(_DATA.parent, [_DATA])
+
+
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:
     """The prepare steps by (task, fold), which run before the rest is planned. Raises UserError for an unknown task or fold."""
     steps = {}
@@ -204,7 +213,7 @@ def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], 
                         "task": told_of_task(spec),
                         "options": dict(spec.options),
                         "files": {file.name: file.checksum for file in official.chosen(spec.sources)},
-                        "host": files_digest(_DATA.parent, [_DATA]),
+                        "host": data_digest(),
                     },
                     of_provider=ingredients(provider),
                 )
@@ -444,11 +453,30 @@ class Planner:
         self.steps.setdefault(step.id, step)
         return step.id
 
+    def split(self, prepare: Step, prepared: Prepared, part: int, parts: int) -> Step:
+        """Adds the step that makes a fold, but the first, of a cross-validation."""
+        place = {"part": part, "parts": parts}
+        id_ = self.add(
+            "split",
+            f"{prepare.label.rpartition(': ')[0]}: part {part + 1} of {parts}",
+            None,
+            inputs={"data": prepare.id},
+            settings=place,
+            ingredients={
+                **place,
+                "data": prepared.fingerprint,
+                "host": data_digest(),
+                "scikit-learn": importlib.metadata.version("scikit-learn"),
+            },
+        )
+        return self.steps[id_]
+
 
 @dataclass(frozen=True)
 class Branch:
     """All cells of one (task, fold, back end, architecture, seed): they share the reference. ``training``: parameters that are
-    not what the suite says, for all but the reference."""
+    not what the suite says, for all but the reference. ``part``, ``parts``: which fold of a cross-validation its data is, the
+    first being the task's own training and validation rows."""
 
     planner: Planner
     preparation: Mapping[tuple[str, int], Step]
@@ -458,6 +486,8 @@ class Branch:
     architecture: str
     seed: int
     training: Mapping[str, Scalar] = field(default_factory=dict)
+    part: int = 0
+    parts: int = 1
 
     def cell(self, empty: Cell, passes: list[tuple[PassCall, Provider]], format_: str, runtime: Provider) -> Cell:
         """``empty`` with its steps."""
@@ -544,18 +574,25 @@ class Branch:
 
     def _label(self, names: list[str], verb: str) -> str:
         where = f"{self.task} · fold {self.fold} · {self.backend.spec.name} {self.architecture} · seed {self.seed}"
-        return f"{where} · {' · '.join([*given_text(self.training), ' + '.join(names) or 'reference'])}: {verb}"
+        held = [f"part {self.part + 1} of {self.parts}"] if self.part else []
+        return f"{where} · {' · '.join([*held, *given_text(self.training), ' + '.join(names) or 'reference'])}: {verb}"
 
     @property
     def prepare(self) -> Step:
-        """The step that prepares this fold."""
-        return self.preparation[self.task, self.fold]
+        """The step that makes its data."""
+        whole = self.preparation[self.task, self.fold]
+        return self.planner.split(whole, self._whole, self.part, self.parts) if self.part else whole
 
     @property
-    def _prepared(self) -> Prepared:
+    def _whole(self) -> Prepared:
         """What is known of the fold. Ids made of one that is not prepared yet match nothing, and not those of another fold."""
         unknown = Prepared(fingerprint=f"unknown: {self.task}, fold {self.fold}", input_shape=(), classes=())
         return self.planner.prepared.get((self.task, self.fold), unknown)
+
+    @property
+    def _prepared(self) -> Prepared:
+        """What is known of its data."""
+        return dataclasses.replace(self._whole, fingerprint=self.prepare.id) if self.part else self._whole
 
     @property
     def _told_of_task(self) -> dict[str, Any]:

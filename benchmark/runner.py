@@ -50,6 +50,7 @@ from benchmark.plan import (
     worth_measuring,
 )
 from benchmark.registry import Registry
+from benchmark.search import Log
 from benchmark.search_plan import Searches
 from benchmark.searching import Job, Searching, outcomes
 from benchmark.specs import CompressorSpec, TaskSpec
@@ -69,7 +70,7 @@ _ARRAYS_BYTES = 256 * 1024**2  # more than outputs and timings ever come to: the
 _SLACK = 3 * _POLL  # seconds by which the host may see the end of a step late
 _UNENFORCED = "not enforced here"
 _LOOKS = 5  # fewer looks at a step tell nothing of its threads
-_SEEN = {"train": data.FIT, "pass": data.FIT, "export": data.FIT, "validate": data.CHOICE}
+_SEEN = {"split": data.FIT, "train": data.FIT, "pass": data.FIT, "export": data.FIT, "validate": data.CHOICE}
 """Kind of step -> the part of a prepared fold that it is given, where that is not the inputs."""
 _GRACE = 5.0  # seconds for a job to end after its last step has
 _DATA_SHARE = 4  # memory that is reserved and never touched costs nothing; only what no job can mean is refused at once
@@ -213,10 +214,7 @@ def prepared_folds(
     known = {}
     for key, step in preparation.items():
         if step.id in results and results[step.id].outcome == "ok":
-            facts = results[step.id].facts
-            known[key] = Prepared(
-                facts["fingerprint"], *(tuple(facts.get(name, ())) for name in ("input_shape", "classes", "notes"))
-            )
+            known[key] = Prepared.of(results[step.id].facts)
     return known
 
 
@@ -371,14 +369,21 @@ class _Runner:
             self.progress.blocked(len(waiting))
 
     def _search(self, searches: Searches) -> None:
-        """Runs the searches of a suite, each on a core."""
+        """Runs the searches of a suite, each on a core, after what they cross-validate on was made."""
         steps = {id_: searches.grid.steps[id_] for id_ in searches.known}
         self._look_up(list(steps.values()))
-        queue = [
-            one
-            for id_, one in searches.known.items()
-            if id_ not in self.results and ended_well(steps[id_].inputs["data"], self.results)
-        ]
+        waiting = [one for id_, one in searches.known.items() if id_ not in self.results]
+        if splits := {step.id: step for one in waiting for step in searches.data(one)[1:]}:
+            self.sources |= {id_: self.sources[step.inputs["data"]] for id_, step in splits.items()}
+            self._stage("split", splits, self.jobs)
+        queue = []
+        for one in waiting:
+            without = [step.id for step in searches.data(one) if not ended_well(step.id, self.results)]
+            if not without:
+                queue.append(one)
+            elif without[0] in splits and without[0] in self.results:
+                reason = self.results[without[0]].reason
+                self._conclude_search(steps[one.step], "failed", reason, 0.0, {"log": Log().to_json()})
         self.progress.stage("search", len(queue), len(steps) - len(queue))
         searching = Searching(
             searches,
@@ -546,7 +551,7 @@ class _Runner:
                 path = self.layout.artifact(digest)
             else:
                 path = self.layout.step(id_) / "output"
-                if self.results[id_].kind == "prepare":
+                if self.results[id_].kind in ("prepare", "split"):
                     path = path / _SEEN.get(step.kind, data.INPUTS)
             if role != "data" and id_ not in own:
                 copy = temporary / (self.results[id_].facts.get("artifact") or id_)[:16]
@@ -806,7 +811,7 @@ def _task(registry: Registry, name: str) -> TaskSpec:
 
 def _is_built(step: Step) -> bool:
     """Whether a step belongs to the build stage. The inputs of a fold that could not be prepared have no shape to build for."""
-    return step.kind not in (*MEASURED, "search") and step.settings.get("input_shape") != []
+    return step.kind not in (*MEASURED, "split", "search") and step.settings.get("input_shape") != []
 
 
 def _package(step: Step) -> str:
@@ -883,6 +888,8 @@ def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
     outputs of the baselines: the task's trivial predictor, and the constant one of the training classes' frequencies."""
     import numpy as np
 
+    if step.kind == "split":
+        return data.load_truth(folder / "output")
     if step.kind == "prepare":
         output = folder / "output"
         return {**data.load_truth(output), **data.baselines(output, _classes(output))}

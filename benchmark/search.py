@@ -6,7 +6,8 @@ The log is all that a search knows: from the same log a searcher makes the same 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,8 @@ _UNKNOWN = 1.0
 
 @dataclass(frozen=True)
 class Entry:
-    """A proposal that was tried. ``score``: the ranking metric on validation rows. ``measured``: column of rows -> value, as far
+    """A proposal that was tried. ``scores``: the ranking metric on the validation rows of each fold that it was tried on, the
+    task's own first; ``score``: see :func:`estimate`. ``measured``: column of rows -> value, as far
     as it was seen in the search: bytes exactly, time and memory on a core beside other work. ``artifact``: digest. ``left``:
     seconds that the search had left when it was proposed; ``charged``: seconds that it cost, recorded ones for what was
     reused; ``spent``: of the search when it ended. ``parts``: of ``charged``, by :data:`PARTS`. ``refused``: see
@@ -41,6 +43,7 @@ class Entry:
     spent: float
     parts: Mapping[str, float]
     refused: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -75,7 +78,13 @@ class Log:
     def from_json(values: Mapping[str, Any]) -> Log:
         """The inverse of :meth:`to_json`."""
         entries = tuple(
-            Entry(**{**one, "proposal": Proposal.from_json(one["proposal"]), "refused": tuple(one["refused"])})
+            Entry(
+                **{
+                    **one,
+                    "proposal": Proposal.from_json(one["proposal"]),
+                    **{name: tuple(one[name]) for name in ("refused", "scores")},
+                }
+            )
             for one in values["entries"]
         )
         return Log(**{**values, "entries": entries, "begun": tuple(values["begun"])})
@@ -99,25 +108,50 @@ def tried(entry: Entry, tier: DeviceTier | None) -> Tried:
         for limit, most in limits
         if most is not None
     }
-    return Tried(entry.proposal, entry.outcome, entry.score, excess, entry.charged, entry.refused)
+    return Tried(entry.proposal, entry.outcome, entry.score, excess, entry.charged, entry.refused, len(entry.scores))
+
+
+def best(entries: Iterable[Entry], tier: DeviceTier | None) -> Entry | None:
+    """The proposal that scores best on validation rows, over as many folds as any, among those inside the limits; of equals the
+    smaller one, then the earlier one."""
+    fitting = (one for one in entries if tried(one, tier).fits)
+    return max(fitting, key=lambda one: (len(one.scores), one.score or 0.0, -one.measured["artifact_bytes"]), default=None)
+
+
+def estimate(scores: Sequence[float], leader: Entry | None) -> float:
+    """What the mean over all folds would be, of the scores on the first of them: their mean, plus what the best proposal so far
+    has more over all of its folds than over these."""
+    mean, over = statistics.fmean(scores), len(scores)
+    if leader is None or len(leader.scores) <= over:
+        return mean
+    return mean + statistics.fmean(leader.scores) - statistics.fmean(leader.scores[:over])
+
+
+def is_ahead(scores: Sequence[float], leader: Entry | None) -> bool:
+    """Whether a proposal is tried on another fold: as long as the best one so far is not better on the same folds. This race is
+    that of SMAC (Hutter et al., doi:10.1007/978-3-642-25566-3_40)."""
+    if leader is None:
+        return True
+    shared = min(len(scores), len(leader.scores))
+    return statistics.fmean(scores[:shared]) >= statistics.fmean(leader.scores[:shared])
 
 
 def found(log: Log, tier: DeviceTier | None) -> Found:
-    """The proposal that scores best on validation rows among those inside the limits; of equals the smaller one, then the earlier
-    one."""
-    if fitting := [one for one in log.entries if tried(one, tier).fits]:
-        return Found(max(fitting, key=lambda one: (one.score or 0.0, -one.measured["artifact_bytes"])), log.ended, log)
+    """The best of all proposals."""
+    if one := best(log.entries, tier):
+        return Found(one, log.ended, log)
     return Found(None, log.ended or _why_none(log.entries, tier), log)
 
 
 def best_so_far(log: Log, tier: DeviceTier | None) -> list[tuple[float, float]]:
-    """(seconds of the search, best validation score by then of a proposal inside the limits), a pair for each proposal that made
-    it better; none where no proposal is inside."""
-    found: list[tuple[float, float]] = []
-    for one in log.entries:
-        if tried(one, tier).fits and one.score is not None and (not found or one.score > found[-1][1]):
-            found.append((one.spent, one.score))
-    return found
+    """(seconds of the search, validation score of the best proposal by then), a pair for each time that it was another one with
+    another score; none where no proposal is inside the limits."""
+    steps: list[tuple[float, float]] = []
+    for number, one in enumerate(log.entries, 1):
+        by_then = best(log.entries[:number], tier)
+        if by_then is one and one.score is not None and (not steps or one.score != steps[-1][1]):
+            steps.append((one.spent, one.score))
+    return steps
 
 
 def _why_none(entries: Sequence[Entry], tier: DeviceTier | None) -> str:

@@ -39,11 +39,14 @@ from benchmark.warm import SEARCHED, Earlier
 
 LONGEST = 3
 """Passes in a recipe that a search proposes."""
+SMALL = 2_000
+"""Training rows of a task below which a search cross-validates, where its suite says so."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a search is for. ``step``: its id; ``space``: what may be proposed; ``tier``: None for no limits."""
+    """What a search is for. ``step``: its id; ``space``: what may be proposed; ``tier``: None for no limits; ``folds``: of its
+    cross-validation, 1 for none."""
 
     step: str
     task: str
@@ -55,17 +58,24 @@ class Search:
     seconds: float
     tier: DeviceTier | None
     space: Space
+    folds: int = 1
 
 
 @dataclass(frozen=True)
 class Proposed:
-    """The steps of a proposal. ``steps``: those that make its artifact, each after its inputs; ``passes``: of these the passes on
-    checkpoints and artifacts. ``artifact``: id of the last; ``validate``: the step that runs it on validation rows."""
+    """The steps of a proposal on one fold. ``steps``: those that make its artifact, each after its inputs; ``passes``: of these
+    the passes on checkpoints and artifacts. ``artifact``: id of the last; ``validate``: the step that runs it on validation
+    rows."""
 
     steps: tuple[Step, ...]
     passes: tuple[Step, ...]
     artifact: str
     validate: Step
+
+    @property
+    def all(self) -> tuple[Step, ...]:
+        """Every step, each after its inputs."""
+        return *self.steps, self.validate
 
 
 def plan(
@@ -131,6 +141,8 @@ class Searches:
         reason, _ = self.grid.possible(spec, backend, (architectures or ("",))[0], Recipe(), runtime)
         space = None if reason else self._space(options, spec, backend, architectures, runtime, seed)
         tiers = {tier.name: tier for tier in self.grid.suite.tiers}
+        prepared = self.grid.prepared.get((task, fold))
+        folds = options.folds if prepared and prepared.rows < SMALL else 1
         for call, seconds, tier in options.searches():
             provider = self.grid.registry.get("searcher", call.name)
             name = searched(call, seconds, tier, self.earlier.suite if self.earlier else "")
@@ -143,7 +155,7 @@ class Searches:
             limited = tiers.get(tier)
             starts = (*space.starts, *self._warm(spec, backend, space, limited, runtime))
             own = dataclasses.replace(space, params=params, limits=_limits(limited), starts=starts)
-            search = Search("", task, fold, backend.spec.name, runtime.spec.name, seed, call.name, seconds, limited, own)
+            search = Search("", task, fold, backend.spec.name, runtime.spec.name, seed, call.name, seconds, limited, own, folds)
             search = dataclasses.replace(search, step=self._search(search, provider, empty, prepare))
             self.known[search.step] = search
             self.grid.cells.append(self._chosen(search, dataclasses.replace(empty, prepare=prepare.id, search=search.step)))
@@ -227,6 +239,7 @@ class Searches:
                 "seconds": search.seconds,
                 "tier": dataclasses.asdict(search.tier) if search.tier else None,
                 "data": prepared.fingerprint if prepared else "unknown",
+                "folds": [self._data(search, part).id for part in range(1, search.folds)],
                 "task": told_of_task(cast(TaskSpec, self.grid.registry.tasks[search.task].spec)),
                 "training": self.grid.training(cast(BackendSpec, backend.spec)),
                 "limits": dataclasses.asdict(self.grid.suite.build),
@@ -239,6 +252,16 @@ class Searches:
             },
         )
 
+    def _data(self, search: Search, part: int) -> Step:
+        """The step that makes what a proposal is tried on."""
+        prepare = self.grid.preparation[search.task, search.fold]
+        known = self.grid.prepared[search.task, search.fold]
+        return self.grid.split(prepare, known, part, search.folds) if part else prepare
+
+    def data(self, search: Search) -> tuple[Step, ...]:
+        """The steps that make what the proposals of a search are tried on, a fold after the other."""
+        return tuple(self._data(search, part) for part in range(search.folds))
+
     def _chosen(self, search: Search, empty: Cell) -> Cell:
         """The cell of a search: with the steps of what it found, where it is over and found something."""
         over = self.found.get(search.step)
@@ -250,7 +273,9 @@ class Searches:
         runtime = self.grid.registry.runtimes[search.runtime]
         return branch.cell(dataclasses.replace(empty, chosen=chosen(over.best.proposal)), calls, format_, runtime)
 
-    def _branch(self, search: Search, proposal: Proposal, into: Planner) -> tuple[Branch, list[tuple[PassCall, Provider]], str]:
+    def _branch(
+        self, search: Search, proposal: Proposal, into: Planner, part: int = 0
+    ) -> tuple[Branch, list[tuple[PassCall, Provider]], str]:
         """What adds the steps of a proposal to ``into``, its passes, and the format that is exported. Raises UserError for a
         proposal that is not in the search's space."""
         space, where = search.space, f"searcher {search.searcher}: proposed"
@@ -273,6 +298,8 @@ class Searches:
         branch = Branch(
             *(into, into.preparation, search.task, search.fold, backend, proposal.architecture, search.seed),
             proposal.training,
+            part,
+            search.folds,
         )
         return branch, calls, format_
 
@@ -297,10 +324,10 @@ class Searches:
         )
         return scratch.steps[id_]
 
-    def proposed(self, search: Search, proposal: Proposal) -> Proposed:
-        """The steps of a proposal. Raises UserError for one that is not in the search's space."""
+    def proposed(self, search: Search, proposal: Proposal, part: int = 0) -> Proposed:
+        """The steps of a proposal on a fold of the search. Raises UserError for one that is not in the search's space."""
         scratch = dataclasses.replace(self.grid, steps={})
-        branch, calls, format_ = self._branch(search, proposal, scratch)
+        branch, calls, format_ = self._branch(search, proposal, scratch, part)
         runtime = self.grid.registry.runtimes[search.runtime]
         empty = self.grid.empty(search.task, search.fold, branch.backend, SEARCHED, "", runtime, search.seed)
         cell = branch.cell(empty, calls, format_, runtime)
@@ -310,7 +337,7 @@ class Searches:
         for step in reversed(scratch.steps.values()):
             if step.id == artifact or step.id in needed:
                 needed |= {step.id, *step.inputs.values()}
-        steps = tuple(step for step in scratch.steps.values() if step.id in needed)
+        steps = tuple(step for step in scratch.steps.values() if step.id in needed and step.kind != "split")
         passes = tuple(scratch.steps[one.step] for one in cell.compared)
         return Proposed(steps, passes, artifact, scratch.steps[validate])
 

@@ -17,7 +17,7 @@ from benchmark.errors import UserError
 from benchmark.folders import Layout
 from benchmark.measure import size
 from benchmark.plan import Step, without_effect
-from benchmark.search import PARTS, Entry, Found, Log, best_so_far, chosen, found, tried
+from benchmark.search import PARTS, Entry, Found, Log, best, best_so_far, chosen, estimate, found, is_ahead, tried
 from benchmark.search_plan import Proposed, Search, Searches
 from benchmark.space import Proposal
 from benchmark.specs import DEVICE_COUNTS, Scalar
@@ -52,9 +52,10 @@ def outcomes(searches: Mapping[str, Search], results: Mapping[str, StepResult]) 
 
 @dataclass
 class _Active:
-    """A search that has been taken up. ``mark``: until when its time is in the log (monotonic). ``proposal``, ``steps``: what it
-    is trying; ``beyond``: whether that cost more, when it was made for somebody else, than was left. ``running``: ids of the
-    steps of its job."""
+    """A search that has been taken up. ``mark``: until when its time is in the log (monotonic). ``proposal``: what it is trying;
+    ``steps``: on which fold, ``whole``: on the first, from which the artifact is; ``scores``: on the folds until now;
+    ``beyond``: whether it cost more, when it was made for somebody else, than was left. ``running``: ids of the steps of its
+    job."""
 
     search: Search
     log: Log
@@ -62,6 +63,8 @@ class _Active:
     saved: float
     proposal: Proposal | None = None
     steps: Proposed | None = None
+    whole: Proposed | None = None
+    scores: tuple[float, ...] = ()
     beyond: bool = False
     running: tuple[str, ...] = ()
 
@@ -165,16 +168,17 @@ class Searching:
                 if one.steps is None:  # what it proposed cannot be
                     continue
             self._charge(one)
-            steps = [*one.steps.steps, one.steps.validate]
+            steps = one.steps.all
             missing = [step for step in steps if step.id not in self.results]
             if one.beyond or (missing and self._is_over(one)):
-                self._end_proposal(one, "timeout", _OVER)
+                self._end_proposal(one, "ok" if one.scores else "timeout", "" if one.scores else _OVER)
             elif bad := next((step for step in steps if step not in missing and self.results[step.id].outcome != "ok"), None):
                 what = bad.label.rpartition(": ")[2]
                 done = sum(step.kind == "pass" for step in steps[: steps.index(bad) + 1])
-                self._end_proposal(one, self.results[bad.id].outcome, f"{what}: {self.results[bad.id].reason}", passes=done)
+                on = f"on fold {len(one.scores) + 1}: " if one.scores else ""
+                self._end_proposal(one, self.results[bad.id].outcome, f"{on}{what}: {self.results[bad.id].reason}", passes=done)
             elif not missing:
-                self._end_proposal(one, "ok", "")
+                self._end_fold(one)
             elif {step.id for step in missing} & {id_ for other in self.active for id_ in other.running}:
                 one.mark = time.monotonic()  # its clock stands
                 return None
@@ -199,23 +203,36 @@ class Searching:
         if result.facts["proposal"] is None:
             self._end(one)
             return None
-        one.proposal, one.beyond = Proposal.from_json(result.facts["proposal"]), False
+        one.proposal, one.beyond, one.scores = Proposal.from_json(result.facts["proposal"]), False, ()
         try:
-            one.steps = self.searches.proposed(search, one.proposal)
+            one.steps = one.whole = self.searches.proposed(search, one.proposal)
         except UserError as error:
             self._end_proposal(one, "invalid", str(error))
             if all(entry.outcome == "invalid" for entry in one.log.entries[-_MISTAKES:]) and len(one.log.entries) >= _MISTAKES:
                 self._end(one, f"{_MISTAKES} proposals in a row could not be: {error}")
             return None
-        self.look_up([*one.steps.steps, one.steps.validate])
+        self.look_up(one.steps.all)
         return None
+
+    def _end_fold(self, one: _Active) -> None:
+        """A proposal was tried on a fold; it goes to the next one as long as it may become the best."""
+        assert one.steps is not None
+        assert one.proposal is not None
+        search, score = one.search, _score(one.steps.validate, self.results)
+        one.scores += () if score is None else (score,)
+        leader = best(one.log.entries, search.tier)
+        fits = score is not None and tried(self._entry(one, "ok", ""), search.tier).fits
+        if fits and len(one.scores) < search.folds and is_ahead(one.scores, leader):
+            one.steps = self.searches.proposed(search, one.proposal, len(one.scores))
+            self.look_up(one.steps.all)
+        else:
+            self._end_proposal(one, "ok", "")
 
     def _charge(self, one: _Active) -> None:
         """Charges what is finished and was made for somebody else what it took then. What that would have taken beyond the time
         of the search would have been cut off."""
         assert one.steps is not None
-        ids = [step.id for step in (*one.steps.steps, one.steps.validate)]
-        for id_ in ids:
+        for id_ in (step.id for step in one.steps.all):
             if id_ in self.results and id_ not in one.log.begun:
                 spent = one.log.spent + self.results[id_].seconds
                 one.beyond |= spent > one.search.seconds
@@ -252,21 +269,29 @@ class Searching:
 
     def _end_proposal(self, one: _Active, outcome: Outcome, reason: str, passes: int = 0) -> None:
         """``passes``: how many had been tried, with the last, when it ended."""
-        assert one.proposal is not None
         self._count(one)
-        score, measured, artifact = None, dict[str, float](), ""
+        entry = self._entry(one, outcome, reason, passes)
+        one.log = dataclasses.replace(one.log, entries=(*one.log.entries, entry), parts=_NOTHING)
+        self.say(f"{self.searches.grid.steps[one.search.step].label}: {_line(one, entry)}")
+        one.proposal, one.steps, one.whole = None, None, None
+        self._save(one)
+
+    def _entry(self, one: _Active, outcome: Outcome, reason: str, passes: int = 0) -> Entry:
+        """What the log would say of its proposal if it ended now."""
+        assert one.proposal is not None
+        scores, measured, artifact = tuple[float, ...](), dict[str, float](), ""
         if outcome == "ok":
-            assert one.steps is not None
-            artifact = self.results[one.steps.artifact].facts["artifact"]
-            score, measured = _seen(one.steps.validate, self.results, size.artifact_bytes(self.layout.artifact(artifact)))
-            if reason := self._without_effect(one, one.steps, artifact):
+            assert one.whole is not None
+            artifact, scores = self.results[one.whole.artifact].facts["artifact"], one.scores
+            measured = _seen(one.whole.validate, self.results, size.artifact_bytes(self.layout.artifact(artifact)))
+            if reason := self._without_effect(one, one.whole, artifact):
                 outcome = "no_op"
         log = one.log
-        entry = Entry(
+        return Entry(
             proposal=one.proposal,
             outcome=outcome,
             reason=reason,
-            score=score,
+            score=estimate(scores, best(log.entries, one.search.tier)) if scores else None,
             measured=measured,
             artifact=artifact,
             left=log.left,
@@ -274,11 +299,8 @@ class Searching:
             spent=log.spent,
             parts=log.parts,
             refused=tuple(name for name, _ in one.proposal.passes[:passes]) if outcome == "skipped" else (),
+            scores=scores,
         )
-        one.log = dataclasses.replace(log, entries=(*log.entries, entry), parts=_NOTHING)
-        self.say(f"{self.searches.grid.steps[one.search.step].label}: {_line(one, entry)}")
-        one.proposal, one.steps = None, None
-        self._save(one)
 
     def _without_effect(self, one: _Active, steps: Proposed, artifact: str) -> str:
         """Why a model is not what its recipe says, as a row of it would say; empty where it is."""
@@ -310,7 +332,8 @@ def _line(one: _Active, entry: Entry) -> str:
     if entry.score is None or entry.outcome != "ok":
         return f"{about}: {entry.outcome} ({entry.reason})"
     fits = "" if tried(entry, one.search.tier).fits else ", beyond the limits"
-    return f"{about}: {entry.score:.4f}, {entry.measured['artifact_bytes']:,.0f} bytes{fits}"
+    folds = f" on {len(entry.scores)} of {one.search.folds} folds" if one.search.folds > 1 else ""
+    return f"{about}: {entry.score:.4f}{folds}, {entry.measured['artifact_bytes']:,.0f} bytes{fits}"
 
 
 def _rounded(proposal: Proposal) -> Proposal:
@@ -333,10 +356,15 @@ def _first_job(missing: Sequence[Step], results: Mapping[str, StepResult]) -> li
     return [first, *riders]
 
 
-def _seen(validate: Step, results: Mapping[str, StepResult], artifact_bytes: int) -> tuple[float | None, dict[str, float]]:
-    """The validation score of a model and what is known of its limits, by columns of rows."""
+def _score(validate: Step, results: Mapping[str, StepResult]) -> float | None:
+    """The validation score of a model; None where it is undefined."""
+    values: Mapping[str, float | None] = results[validate.id].facts["scores"]["validation"]["values"]
+    return values[validate.settings["metrics"][0]]
+
+
+def _seen(validate: Step, results: Mapping[str, StepResult], artifact_bytes: int) -> dict[str, float]:
+    """What is known of a model's limits, by columns of rows."""
     facts = results[validate.id].facts
-    score = facts["scores"]["validation"]["values"][validate.settings["metrics"][0]]
     told = {name: value for name, value in facts.get("device", {}).items() if name in DEVICE_COUNTS}
     timed = {name: facts[name] for name in ("latency_p90_us", "rss_bytes") if name in facts}
-    return score, {"artifact_bytes": artifact_bytes, **timed, **told}
+    return {"artifact_bytes": artifact_bytes, **timed, **told}

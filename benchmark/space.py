@@ -59,7 +59,8 @@ class Tried:
     rows of the exported artifact, higher is better. ``excess``: limit of the device -> value ÷ limit − 1, so that more than 0
     breaks it, and 1 where the value is not known; empty where there is no artifact. ``seconds``: what it was charged.
     ``refused``: of one that was ``skipped`` the names of its passes up to the one that did not apply, empty where training
-    itself did not."""
+    itself did not. ``folds``: on how many of a cross-validation it was tried; those that the best one was ahead of are tried on
+    no more, and ``score`` is then their mean, plus what the best one has more over all folds than over these."""
 
     proposal: Proposal
     outcome: str
@@ -67,6 +68,7 @@ class Tried:
     excess: Mapping[str, float]
     seconds: float
     refused: tuple[str, ...] = ()
+    folds: int = 1
 
     def rules_out(self, other: Proposal) -> bool:
         """Whether another proposal is known to be skipped too: the same architecture, beginning with the same passes."""

@@ -176,8 +176,11 @@ def _is_proposal(value: Any) -> bool:
 
 _STARTED: dict[str, _Check] = {"start_seconds": lambda value: _is_number(value) and value >= 0}
 _BUILT = _Facts(together=_LAYERS, optional={**_TRAINED, **_STARTED})
+_TOLD: dict[str, _Check] = {"fingerprint": _is_text, "input_shape": _are_counts, "classes": _are_texts, "notes": _are_texts}
+_PREPARED = _Facts(needed={**_TOLD, "rows": _is_count})
 _FACTS = {
-    "prepare": _Facts(needed={"fingerprint": _is_text, "input_shape": _are_counts, "classes": _are_texts, "notes": _are_texts}),
+    "prepare": _PREPARED,
+    "split": _PREPARED,
     "train": _BUILT,
     "pass": _BUILT,
     "export": _BUILT,

@@ -82,7 +82,8 @@ class SearchOptions:
     totals of ``seconds`` for each device tier of ``tiers`` (of a suite without tiers there is one search without limits).
     ``starts``: the recipes that each begins with. ``architectures``: back end -> names to search among; where it is empty all
     back ends search among all that they have for a modality, else those that it does not name do not search. ``passes``: names
-    of those that take part, empty for all. ``only``: names of the searches that are run, empty for all."""
+    of those that take part, empty for all. ``folds``: of the cross-validation of small tasks; 1 for their own validation rows
+    alone. ``only``: names of the searches that are run, empty for all."""
 
     searchers: tuple[PassCall, ...]
     seconds: tuple[float, ...]
@@ -90,6 +91,7 @@ class SearchOptions:
     tiers: tuple[str, ...] = ()
     architectures: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     passes: tuple[str, ...] = ()
+    folds: int = 1
     only: tuple[str, ...] = ()
 
     def searches(self) -> tuple[tuple[PassCall, float, str], ...]:
@@ -278,6 +280,7 @@ def _lines(suite: Suite) -> Iterator[str]:
     if suite.search:
         search = suite.search
         yield from _section("[search]", {"searchers": tuple(map(str, search.searchers)), "seconds": search.seconds})
+        yield from _section("", {"folds": search.folds})
         lists = {"starts": tuple(map(str, search.starts)), "tiers": search.tiers, "passes": search.passes, "only": search.only}
         yield from _section("", {key: value for key, value in lists.items() if value})
         if search.architectures:
@@ -372,7 +375,7 @@ def _training(entry: Mapping[str, Any], backends: Collection[str]) -> dict[str, 
 def _searches(
     entry: Mapping[str, Any], backends: Collection[str], tiers: Sequence[str], recipes: tuple[Recipe, ...]
 ) -> SearchOptions:
-    _known(entry, {"searchers", "seconds", "starts", "tiers", "architectures", "passes", "only"}, "search.")
+    _known(entry, {"searchers", "seconds", "starts", "tiers", "architectures", "passes", "folds", "only"}, "search.")
     architectures = _table(entry, "architectures", "search.")
     _known(architectures, backends, "search.architectures.")
     wanted = _get(entry, "tiers", "search.", _texts) if "tiers" in entry else tuple(tiers)
@@ -391,6 +394,7 @@ def _searches(
         tiers=wanted,
         architectures={key: _texts(value, f"search.architectures.{key}") for key, value in architectures.items()},
         passes=_get(entry, "passes", "search.", _texts) if "passes" in entry else (),
+        folds=_get(entry, "folds", "search.", _parts) if "folds" in entry else 1,
     )
     only = _get(entry, "only", "search.", _texts) if "only" in entry else ()
     if unknown := [one for one in only if one not in options.names()]:
@@ -536,6 +540,12 @@ def _one_of(choices: Collection[str]) -> Callable[[Any, str], str]:
 def _positive(value: Any, where: str) -> int:
     if type(value) is not int or not 1 <= value < 2**32:
         raise UserError(f"{where} must be a whole number from 1 to 2**32 - 1, not {_shown(value)}")
+    return value
+
+
+def _parts(value: Any, where: str) -> int:
+    if type(value) is not int or not (value == 1 or 3 <= value <= 20):
+        raise UserError(f"{where} must be 1 (no cross-validation) or a whole number from 3 to 20, not {_shown(value)}")
     return value
 
 

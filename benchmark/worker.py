@@ -126,6 +126,13 @@ def _prepare(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str
     return dataclasses.asdict(prepared)
 
 
+def _split(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[str, Any]:
+    from benchmark.data import split
+
+    settings = step["settings"]
+    return dataclasses.asdict(split(Path(step["inputs"]["data"]), settings["part"], settings["parts"], folder / "output"))
+
+
 class _Journal:
     """Keeps what a step tells the host through its Context. The curve is written as it grows, so a killed step leaves it."""
 
@@ -368,6 +375,7 @@ def _write_form(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[
 
 _RUN: dict[str, Callable[[Mapping[str, Any], Path, float], dict[str, Any]]] = {
     "prepare": _prepare,
+    "split": _split,
     "train": _build(lambda code, context, settings: code.train(context)),
     "pass": _build(lambda code, context, settings: code.compress(context)),
     "export": _build(lambda code, context, settings: code.export(context, settings["format"])),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmark import Proposal
 from benchmark.budget import DeviceTier
-from benchmark.search import Entry, Log, best_so_far, found, tried
+from benchmark.search import Entry, Log, best_so_far, estimate, found, is_ahead, tried
 from benchmark.suite import PassCall, read_searched, searched
 
 TIER = DeviceTier("XS", bytes=1000, latency_p90=0.001)
@@ -41,6 +41,30 @@ def test_the_best_score_inside_the_limits_wins() -> None:
 def test_of_equal_scores_the_smaller_file_and_then_the_earlier_one_wins() -> None:
     first, second, third = entry(0.8, 900), entry(0.8, 800, artifact="b"), entry(0.8, 800, artifact="c")
     assert found(Log(entries=(first, second, third)), TIER).best == second
+
+
+def test_who_was_tried_on_more_folds_wins_whatever_the_score() -> None:
+    whole, dropped = entry(0.8, 900, scores=(0.9, 0.7)), entry(0.85, 800, scores=(0.85,))
+    assert found(Log(entries=(whole, dropped)), TIER).best == whole
+    assert found(Log(entries=(dropped, whole)), TIER).best == whole
+
+
+def test_a_proposal_races_with_the_best_one_on_the_folds_that_both_have() -> None:
+    leader = entry(0.8, 900, scores=(0.9, 0.7, 0.8))
+    assert is_ahead((0.1,), None)
+    assert [is_ahead(scores, leader) for scores in [(0.9,), (0.89,), (0.89, 0.71), (0.89, 0.7), (0.8, 0.8, 0.81)]] == [
+        *(True, False, True, False, True)
+    ]
+    assert is_ahead((0.95, 0.1), entry(0.9, 900, scores=(0.9,)))  # the best one was cut: only the first fold tells
+
+
+def test_who_is_dropped_is_told_as_far_below_the_best_as_it_was_on_its_folds() -> None:
+    leader = entry(0.8, 900, scores=(0.9, 0.7, 0.8))
+    assert estimate((0.85,), leader) == pytest.approx(0.75)
+    assert estimate((0.85, 0.72), leader) == pytest.approx(0.785)
+    assert estimate((0.6, 0.7, 0.8), leader) == pytest.approx(0.7)
+    assert estimate((0.6, 0.7), None) == pytest.approx(0.65)
+    assert estimate((0.6, 0.8), entry(0.9, 900, scores=(0.9,))) == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("outcome", ["no_op", "skipped", "timeout", "failed"])
@@ -79,7 +103,13 @@ def test_why_nothing_was_found(entries: tuple[Entry, ...], reason: str) -> None:
 
 
 def test_a_log_survives_json() -> None:
-    log = Log(12.5, (entry(0.9, 1500), entry(None, None, outcome="skipped", refused=("prune",))), ("a", "b"), 1.5, 0.25)
+    log = Log(
+        12.5,
+        (entry(0.9, 1500), entry(None, None, outcome="skipped", refused=("prune",)), entry(0.5, 5, scores=(0.5, 0.5))),
+        ("a", "b"),
+        1.5,
+        0.25,
+    )
     assert Log.from_json(json.loads(json.dumps(log.to_json()))) == log
 
 

@@ -299,13 +299,15 @@ def _chosen(table: Table, rows: Sequence[Row], runtimes: bool, style: Style) -> 
     """A line for each search, also for one that found nothing."""
     repeats = [name for name in ("seed", "fold") if len({row[name] for row in rows}) > 1]
     names = ["back end", "search", *(["runtime"] if runtimes else [])]
-    numbers = ["proposals", "search s", "val ↑", "bytes ↓"]
+    means = any(None not in (pair := (row["search_score"], row["val_score"])) and pair[0] != pair[1] for row in rows)
+    numbers = ["proposals", "search s", *(["cv ↑"] if means else []), "val ↑", "bytes ↓"]
 
     def line(row: Row) -> tuple[str, ...]:
         values = [
             number(row["n_proposals"], ","),
             number(row["search_seconds"], ",.1f"),
-            number(row["val_score"], ".3f"),  # it chose: small differences of it count
+            # What chose: small differences of it count.
+            *(number(row[name], ".3f") for name in (*(["search_score"] if means else []), "val_score")),
             number(row["artifact_bytes"], ",.0f"),
         ]
         called = [row[name] for name in ("backend", "recipe", *(["runtime"] if runtimes else []))]
@@ -645,7 +647,8 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
             -1,
             "chosen: a search proposes models, which are trained, exported and run on validation rows, until its time is over or "
             "it has none left. proposals: how many it tried, with those that came to nothing. search s: seconds of its time that "
-            "went by; what was there already is charged at what it once took.",
+            "went by; what was there already is charged at what it once took. cv: of a small task the mean validation score over "
+            "the folds of a cross-validation, by which it chose; val is that of the first fold, the task's own validation rows.",
         )
     if max(folds) > 1:
         lines.insert(0, "evaluations: test rows of each fold, summed over folds; repeated folds test a row more than once.")

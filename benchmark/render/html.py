@@ -119,6 +119,7 @@ _UNROUNDED: Mapping[str, Callable[[Entry], float | None]] = {
     "time ×": _median("latency_ratio"),
     "proposals": _mean("n_proposals"),
     "search s": _mean("search_seconds"),
+    "cv": _mean("search_score"),
 }
 """What the columns of the tables of methods are sorted by, by their headers without the arrow and what follows it."""
 

@@ -54,8 +54,7 @@ def _prepare_fold(task: str, fold: int, registry: Registry, jobs: Jobs) -> Fold:
     if report is None or report.outcome != "ok":
         raise UserError(f"it was not prepared: {report.reason if report else 'the process ended, or took too long'}")
     folder = jobs.step(step.id) / "output"
-    facts = report.facts
-    prepared = Prepared(facts["fingerprint"], *(tuple(facts.get(name, ())) for name in ("input_shape", "classes", "notes")))
+    prepared = Prepared.of(report.facts)
     return Fold(prepared, folder, {**data.load_truth(folder), **data.baselines(folder, len(prepared.classes))})
 
 
