@@ -94,6 +94,11 @@ def split(fit: Path, part: int, parts: int, folder: Path) -> Prepared:
     from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]  # scikit-learn has no type hints
 
     train, validation, info = load_split(fit, "train"), load_split(fit, "validation"), load_info(fit)
+    for label in np.unique(train.y):
+        if (units := len(np.unique(train.units[train.y == label]))) < parts - 1:
+            raise ValueError(
+                f"cross-validation in {parts} folds: class {info.classes[label]} has {units} units in the training rows"
+            )
     folds = StratifiedGroupKFold(parts - 1, shuffle=True, random_state=0).split(train.y, train.y, train.units)
     others, held = list(folds)[part - 1]
     splits = {
@@ -101,7 +106,7 @@ def split(fit: Path, part: int, parts: int, folder: Path) -> Prepared:
         "validation": Split(*(getattr(train, one)[held] for one in _FIELDS)),
     }
     for name, rows in splits.items():
-        if missing := sorted(set(range(len(info.classes))) - set(rows.y.tolist())):
+        if missing := sorted(set(np.unique(train.y)) - set(np.unique(rows.y))):
             raise ValueError(
                 f"cross-validation, fold {part + 1} of {parts}: no row of class {info.classes[missing[0]]} in {name}"
             )

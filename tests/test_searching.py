@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from benchmark.folders import Layout
 from benchmark.limits import sandbox
 from benchmark.plan import plan_preparation
 from benchmark.registry import Registry, discover
-from benchmark.search import Log, chosen, found, tried
+from benchmark.search import Log, best, chosen, estimate, found, is_ahead, tried
 from benchmark.search_plan import Searches, plan
 from benchmark.space import Space
 from benchmark.store import StepResult, open_store
@@ -36,7 +37,9 @@ Rows = Callable[[Path], list[dict[str, str]]]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def suite_file(folder: Path, searchers: str, *, seconds: float = 15, limit: str = "4 KiB", recipes: str = "") -> Path:
+def suite_file(
+    folder: Path, searchers: str, *, seconds: float = 15, limit: str = "4 KiB", recipes: str = "", folds: int = 1
+) -> Path:
     path = folder / "searched.toml"
     path.write_text(
         f"""
@@ -48,6 +51,7 @@ backends = ["linear"]
 searchers = [{searchers}]
 seconds = [{seconds}]
 passes = ["keep-largest", "round-weights"]
+folds = {folds}
 [budget.build]
 seconds = 30
 [[budget.device]]
@@ -388,7 +392,7 @@ def test_verify_finds_nothing(run: Path, command: Command, tmp_path: Path) -> No
 def test_killed_at_any_point_a_search_goes_on_with_what_is_left(tmp_path: Path, rows: Rows) -> None:
     """Killed again and again at other points: the time that was spent is not given again, and what was tried stays tried."""
     seconds, results = 12.0, tmp_path / "results"
-    path = suite_file(tmp_path, '"random"', seconds=seconds)
+    path = suite_file(tmp_path, '"random"', seconds=seconds, folds=3)
     command = [sys.executable, "-m", "benchmark", *with_plugins(path, results)]
     seen: list[Log] = []
     for wait in itertools.cycle((0.3, 1.1, 0.7, 1.9)):
@@ -419,6 +423,62 @@ def test_killed_at_any_point_a_search_goes_on_with_what_is_left(tmp_path: Path, 
         assert one.left <= seconds - log.entries[place - 1].spent + 0.01
     (row,) = (row for row in rows(results) if row["architecture"] == "searched")
     assert row["outcome"] == "ok"
+
+
+def test_a_small_task_is_cross_validated_in_a_race_with_the_best(tmp_path: Path, command: Command, rows: Rows) -> None:
+    recipe = '[[recipe]]\npasses = ["keep-largest(share=0.05)"]\n'
+    path = suite_file(tmp_path, '"defaults"', seconds=100, folds=3, recipes=recipe)
+    done = command(*with_plugins(path, tmp_path / "results"))
+    assert done.returncode == 0, done.stderr
+    ((_, log),) = logs(tmp_path / "results").items()
+    tier = load(str(path)).tiers[0]
+    assert [len(entry.scores) for entry in log.entries] == [3, 1]  # the second was behind on the first fold
+    assert len(set(log.entries[0].scores)) == 3  # on other rows each
+    for place, entry in enumerate(log.entries):
+        leader = best(log.entries[:place], tier)
+        assert all(is_ahead(entry.scores[:number], leader) for number in range(1, len(entry.scores)))
+        assert len(entry.scores) == 3 or not is_ahead(entry.scores, leader)
+        assert entry.score == estimate(entry.scores, leader)
+    won = found(log, tier).best
+    assert won == log.entries[0]
+    (row,) = (row for row in rows(tmp_path / "results") if row["architecture"] == "searched")
+    assert (float(row["val_score"]), float(row["search_score"])) == (won.scores[0], won.score)
+    assert "| cv ↑ |" in " ".join(done.stdout.replace(":", "").split())
+    with (tmp_path / "results" / "searches.csv").open(newline="", encoding="utf-8") as file:
+        assert [tuple(map(float, line["val_scores"].split())) for line in csv.DictReader(file)] == [
+            entry.scores for entry in log.entries
+        ]
+    steps = _made(tmp_path / "results")
+    inner = [one for one in steps if ": part " in one["label"] or "· part " in one["label"]]
+    assert {one["kind"] for one in inner} >= {"split", "train", "validate"}
+    own = next(one["limits"] for one in steps if one["kind"] == "train" and one not in inner)
+    # What hides test rows from a training hides them from those of all folds.
+    assert {one["limits"]["test_data"]["mechanism"] for one in inner} == {own["test_data"]["mechanism"]}
+
+
+def _made(results: Path) -> list[dict[str, Any]]:
+    with sqlite3.connect(results / "store.sqlite") as connection:
+        found = connection.execute("SELECT kind, label, limits FROM steps").fetchall()
+    return [{"kind": kind, "label": label, "limits": json.loads(limits)} for kind, label, limits in found]
+
+
+def test_a_task_that_cannot_be_cross_validated_is_a_row_that_says_so(tmp_path: Path, command: Command, rows: Rows) -> None:
+    data = tmp_path / "few.csv"
+    lines = [f"{number},{number % 7},{'yes' if number % 3 else 'no'}" for number in range(60)]
+    data.write_text("\n".join(["a,b,target", *lines]), encoding="utf-8")
+    path = suite_file(tmp_path, '"random"', seconds=4, folds=20)
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"german-credit"', '"few"')
+        + '\n[task.few]\nfile = "few.csv"\nmodality = "tabular"\ntarget = "target"\nmetric = "accuracy"\n',
+        encoding="utf-8",
+    )
+    done = command(*with_plugins(path, tmp_path / "results"))
+    assert done.returncode == 0, done.stderr
+    by_architecture = {row["architecture"]: row for row in rows(tmp_path / "results")}
+    assert by_architecture["ridge"]["outcome"] == "ok"
+    assert by_architecture["searched"]["outcome"] == "failed"
+    reason = by_architecture["searched"]["reason"]
+    assert re.fullmatch(r"search: .*cross-validation in 20 folds: class no has \d+ units in the training rows", reason), reason
 
 
 def _wait_for_search(process: subprocess.Popen[bytes], results: Path, spent: float) -> None:
