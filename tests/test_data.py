@@ -536,7 +536,7 @@ def test_the_folds_of_a_cross_validation_try_each_training_row_once(
 
 def test_a_fold_of_a_cross_validation_is_the_same_again(prepare: Prepare, tmp_path: Path) -> None:
     _, folder = prepare(crossed(list(range(30)), [0, 1, 2] * 10), dataclasses.replace(SPEC, class_weight=None))
-    found = []
+    found: list[str] = []
     for number in (1, 1, 2):
         (out := tmp_path / f"again{len(found)}").mkdir()
         found.append(data.split(folder / data.FIT, number, 4, out).fingerprint)
