@@ -180,7 +180,7 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
     if cell.skipped:
         return row
     if ended_well(cell.search, results):
-        search = _searched(cell, results, suite)
+        search = searched(cell, results, suite)
         won = best(search.log.entries, search.tier)
         row |= {"chosen": cell.chosen or None, "n_proposals": len(search.log.entries), "search_seconds": search.log.spent}
         row["search_score"] = won.score if won else None
@@ -416,11 +416,12 @@ def searches(store: Store) -> list[Searched]:
     for cell in stored_cells(store):
         results = store.results([cell.search] if cell.search else [])
         if ended_well(cell.search, results):
-            found.append(_searched(cell, results, suite))
+            found.append(searched(cell, results, suite))
     return found
 
 
-def _searched(cell: Cell, results: Mapping[str, StepResult], suite: Mapping[str, Any]) -> Searched:
+def searched(cell: Cell, results: Mapping[str, StepResult], suite: Mapping[str, Any]) -> Searched:
+    """The search of a cell, whose step is among ``results``. ``suite``: as the store describes it."""
     searcher, seconds, tier = read_searched(cell.recipe)
     limits = {one["name"]: DeviceTier(**one) for one in suite["tiers"]}.get(tier)
     return Searched(cell, str(searcher), seconds, limits, Log.from_json(results[cell.search].facts["log"]))

@@ -175,6 +175,17 @@ def chosen(proposal: Proposal) -> str:
     return " · ".join([proposal.architecture, *given_text(proposal.training), str(recipe_of(proposal))])
 
 
+def rounded(proposal: Proposal) -> Proposal:
+    """With three digits, for people."""
+
+    def short(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in values.items()}
+
+    return Proposal(
+        proposal.architecture, tuple((name, short(given)) for name, given in proposal.passes), short(proposal.training)
+    )
+
+
 def recipe_of(proposal: Proposal) -> Recipe:
     """Its passes as a recipe."""
     return Recipe(tuple(PassCall(name, tuple(sorted(params.items()))) for name, params in proposal.passes))

@@ -17,10 +17,10 @@ from benchmark.errors import UserError
 from benchmark.folders import Layout
 from benchmark.measure import size
 from benchmark.plan import Step, without_effect
-from benchmark.search import PARTS, Entry, Found, Log, best, best_so_far, chosen, estimate, found, is_ahead, tried
+from benchmark.search import PARTS, Entry, Found, Log, best, best_so_far, chosen, estimate, found, is_ahead, rounded, tried
 from benchmark.search_plan import Proposed, Search, Searches
 from benchmark.space import Proposal
-from benchmark.specs import DEVICE_COUNTS, Scalar
+from benchmark.specs import DEVICE_COUNTS
 from benchmark.store import Outcome, StepResult, Store
 
 _SAVED_EVERY = 1.0  # seconds
@@ -326,25 +326,12 @@ class Searching:
 
 def _line(one: _Active, entry: Entry) -> str:
     """A proposal that was tried, for people."""
-    about = (
-        f"{one.log.spent:.0f} of {one.search.seconds:g} s, proposal {len(one.log.entries)}: {chosen(_rounded(entry.proposal))}"
-    )
+    about = f"{one.log.spent:.0f} of {one.search.seconds:g} s, proposal {len(one.log.entries)}: {chosen(rounded(entry.proposal))}"
     if entry.score is None or entry.outcome != "ok":
         return f"{about}: {entry.outcome} ({entry.reason})"
     fits = "" if tried(entry, one.search.tier).fits else ", beyond the limits"
     folds = f" on {len(entry.scores)} of {one.search.folds} folds" if one.search.folds > 1 else ""
     return f"{about}: {entry.score:.4f}{folds}, {entry.measured['artifact_bytes']:,.0f} bytes{fits}"
-
-
-def _rounded(proposal: Proposal) -> Proposal:
-    """With three digits, for people."""
-
-    def short(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in values.items()}
-
-    return Proposal(
-        proposal.architecture, tuple((name, short(given)) for name, given in proposal.passes), short(proposal.training)
-    )
 
 
 def _first_job(missing: Sequence[Step], results: Mapping[str, StepResult]) -> list[Step]:

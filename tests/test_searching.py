@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import itertools
 import json
 import os
@@ -24,7 +25,7 @@ from benchmark.folders import Layout
 from benchmark.limits import sandbox
 from benchmark.plan import plan_preparation
 from benchmark.registry import Registry, discover
-from benchmark.search import Log, best, chosen, estimate, found, is_ahead, tried
+from benchmark.search import Log, best, chosen, estimate, found, is_ahead, rounded, tried
 from benchmark.search_plan import Searches, plan
 from benchmark.space import Space
 from benchmark.store import StepResult, open_store
@@ -139,6 +140,12 @@ def test_every_proposal_can_be_read(run: Path) -> None:
         assert [(int(line["number"]), line["outcome"]) for line in mine] == [
             (number, entry.outcome) for number, entry in enumerate(log.entries, 1)
         ]
+        (page,) = (run / "results" / "report" / "cells").glob(f"*-{call.partition('(')[0]}-*.html")
+        text = html.unescape(page.read_text(encoding="utf-8"))
+        listed = text.partition("<h2>What the search tried</h2>")[2].partition("</table>")[0]
+        models = re.findall(r'<td class="r">\d+</td><td class="wrap">([^<]*)</td>', listed)
+        assert models == [chosen(rounded(entry.proposal)) for entry in log.entries]
+        assert listed.count(">chosen<") == 1
 
 
 @share_a_run

@@ -20,15 +20,28 @@ from markupsafe import Markup
 
 from benchmark.budget import DeviceTier
 from benchmark.folders import Layout
-from benchmark.leaderboard import CONTROL, PROVENANCE, Difference, Entry, Row, Table, is_control, tested
+from benchmark.leaderboard import (
+    CONTROL,
+    PROVENANCE,
+    Difference,
+    Entry,
+    Row,
+    Searched,
+    Table,
+    is_control,
+    searched,
+    tested,
+)
 from benchmark.measure import quality
-from benchmark.plan import PLACE, Cell, stored_cells
+from benchmark.plan import PLACE, Cell, ended_well, stored_cells
 from benchmark.recommend import answer
 from benchmark.render import answers
 from benchmark.render.content import chosen_title, document
 from benchmark.render.curves import TRAINED_FOR, log_tail, read_curve
 from benchmark.render.latex import slug
 from benchmark.render.style import COLOURS, DASH, Grid, Style, bounded, named, number, score_decimals
+from benchmark.search import Entry as Proposed
+from benchmark.search import best, chosen, rounded, tried
 from benchmark.store import Store
 from benchmark.suite import REFERENCE
 
@@ -65,7 +78,7 @@ def write_report(
     (folder / "index.html").write_text(index, encoding="utf-8")
     cell_page = templates.get_template("cell.html")
     for cell, row in zip(stored_cells(store), rows, strict=True):
-        page = cell_page.render(up="../", title=cell.label, row=row, **_cell(cell, row, store, layout))
+        page = cell_page.render(up="../", title=cell.label, row=row, **_cell(cell, row, store, layout, suite))
         (folder / pages[_key(row)]).write_text(page, encoding="utf-8")
 
 
@@ -282,7 +295,7 @@ def _in_list(row: Row, page: str) -> dict[str, Any]:
 # A cell
 
 
-def _cell(cell: Cell, row: Row, store: Store, layout: Layout) -> dict[str, Any]:
+def _cell(cell: Cell, row: Row, store: Store, layout: Layout, suite: Mapping[str, Any]) -> dict[str, Any]:
     named_steps = _steps(cell)
     results = store.results(dict.fromkeys(id_ for _, id_ in named_steps))
     ended = [(name, results[id_]) for name, id_ in named_steps if id_ in results]
@@ -294,6 +307,7 @@ def _cell(cell: Cell, row: Row, store: Store, layout: Layout) -> dict[str, Any]:
         "steps": [
             {"name": name, "outcome": one.outcome, "seconds": f"{one.seconds:.1f}", "reason": one.reason} for name, one in ended
         ],
+        "search": _search(cell, store, suite),
         "files": list(_files(row, layout)),
         "curve": _curve(list(curves.values())),
         "bests": [f"{name}: best {max(y for _, y in points):.4f} of {len(points)}" for name, points in curves.values()],
@@ -315,6 +329,37 @@ def _steps(cell: Cell) -> list[tuple[str, str]]:
     steps += [("memory of the identity model", cell.floor_memory)]
     names = {id_: name for name, id_ in reversed(steps) if id_}  # a reference's steps are its own anchors too
     return [(name, id_) for name, id_ in steps if names.get(id_) == name]
+
+
+def _search(cell: Cell, store: Store, suite: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the search of a cell tried, in its order; None where it has none that is over."""
+    results = store.results([cell.search] if cell.search else [])
+    if not ended_well(cell.search, results):
+        return None
+    search = searched(cell, results, suite)
+    entries, won = search.log.entries, best(search.log.entries, search.tier)
+    crossed = any(len(entry.scores) > 1 for entry in entries)
+    lines = [
+        {
+            "model": chosen(rounded(entry.proposal)),
+            "ended": "chosen" if entry is won else _came_to(entry, search),
+            "numbers": [
+                number(entry.score, ".4f"),
+                *([str(len(entry.scores))] if crossed else []),
+                number(entry.measured.get("artifact_bytes"), ",.0f"),
+                number(entry.spent, ",.1f"),
+            ],
+        }
+        for entry in entries
+    ]
+    return {"headers": ["val", *(["folds"] if crossed else []), "bytes", "at s"], "lines": lines}
+
+
+def _came_to(entry: Proposed, search: Searched) -> str:
+    if entry.outcome != "ok":
+        return f"{entry.outcome} ({entry.reason})"
+    beyond = [name for name, excess in tried(entry, search.tier).excess.items() if excess > 0]
+    return f"beyond {', '.join(beyond)}" if beyond else ""
 
 
 def _files(row: Row, layout: Layout) -> Iterator[dict[str, Any]]:
