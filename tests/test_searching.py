@@ -39,7 +39,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def suite_file(
-    folder: Path, searchers: str, *, seconds: float = 15, limit: str = "4 KiB", recipes: str = "", folds: int = 1
+    folder: Path, searchers: str, *, seconds: float = 10, limit: str = "4 KiB", recipes: str = "", folds: int = 1
 ) -> Path:
     path = folder / "searched.toml"
     path.write_text(
@@ -117,7 +117,7 @@ def test_each_search_is_a_row_measured_like_any_other(run: Path, rows: Rows) -> 
         (log,) = (one for call, one in logs(run / "results").items() if call.startswith(name))
         best = found(log, load(str(run / "searched.toml")).tiers[0]).best
         assert best is not None
-        assert (row["outcome"], row["recipe"]) == ("ok", f'{name}(seconds=15, tier="tiny")')
+        assert (row["outcome"], row["recipe"]) == ("ok", f'{name}(seconds=10, tier="tiny")')
         assert int(row["n_proposals"]) == len(log.entries)
         assert float(row["search_seconds"]) == float(row["total_build_seconds"]) == log.spent
         assert row["artifact"] == best.artifact
@@ -398,7 +398,7 @@ def test_verify_finds_nothing(run: Path, command: Command, tmp_path: Path) -> No
 
 def test_killed_at_any_point_a_search_goes_on_with_what_is_left(tmp_path: Path, rows: Rows) -> None:
     """Killed again and again at other points: the time that was spent is not given again, and what was tried stays tried."""
-    seconds, results = 12.0, tmp_path / "results"
+    seconds, results = 10.0, tmp_path / "results"
     path = suite_file(tmp_path, '"random"', seconds=seconds, folds=3)
     command = [sys.executable, "-m", "benchmark", *with_plugins(path, results)]
     seen: list[Log] = []

@@ -39,7 +39,7 @@ backends = ["sklearn"]
 seeds = [0, 1]
 [search]
 searchers = ["defaults", "random"]
-seconds = [10]
+seconds = [7]
 tiers = ["XS", "none"]
 architectures = {sklearn = ["logistic", "tree"]}
 passes = ["int8-static", "fp16"]
@@ -225,7 +225,7 @@ def test_the_report_has_the_table_with_a_page_for_each_line(results: Path, rows:
 
 def test_a_tier_in_which_something_was_found_has_a_plot(results: Path) -> None:
     names = {path.name for path in (results / "plots").iterdir() if "search" in path.name}
-    assert names == {"german-credit-search-xs-10.pdf", "german-credit-search-xs-10.svg"}
+    assert names == {"german-credit-search-xs-7.pdf", "german-credit-search-xs-7.svg"}
 
 
 def test_the_script_prints_what_the_logs_say(results: Path, store: Store, logs: dict[Any, Any], script: Any) -> None:
@@ -245,7 +245,7 @@ def test_the_script_prints_what_the_logs_say(results: Path, store: Store, logs: 
         (line,) = [one for one in means if one["searcher"] == searcher and one["tier"] == "XS"]
         volumes, wins, as_good = [], [], []
         for seed in (0, 1):
-            log = logs[f'{searcher}(seconds=10, tier="XS")', seed]
+            log = logs[f'{searcher}(seconds=7, tier="XS")', seed]
             seen = [one for one in log["entries"] if one["outcome"] == "ok" and one["measured"]["artifact_bytes"] <= 16 * 1024]
             points = {
                 (
@@ -257,7 +257,7 @@ def test_the_script_prints_what_the_logs_say(results: Path, store: Store, logs: 
             }
             volumes.append(union([one for one in points if max(one) < 1]))
             wins.append(max(one["score"] for one in seen))
-            theirs = logs['defaults(seconds=10, tier="XS")', seed]["entries"]
+            theirs = logs['defaults(seconds=7, tier="XS")', seed]["entries"]
             as_good.append(wins[-1] >= max(one["score"] for one in theirs if one["outcome"] == "ok"))  # all are small enough
         assert line["hypervolume"] == f"{np.mean(volumes):.4f}"
         assert line["val"] == f"{np.mean(wins):.4f}"
