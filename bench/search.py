@@ -10,7 +10,8 @@ nothing else. So the reference point is the limits and the baseline's score, whi
 values are from 0 to 1 and comparable between searches of one row. The measure is that of Zitzler and Thiele (1998,
 doi:10.1007/BFb0056872).
 
-``val``: the mean validation score of the winner, of searches that have one. ``inside``: the share of searches whose winner keeps
+``val``: the mean validation score of the winner, of searches that have one; of a small task that was cross-validated the mean
+over its folds. ``inside``: the share of searches whose winner keeps
 the limits as its row has them, which is measured again, alone on the machine. ``≥ defaults``: the share whose winner scores at
 least as much on validation rows as that of ``defaults`` with the same seed, fold, tier and total.
 

@@ -82,7 +82,7 @@ class Log:
                 **{
                     **one,
                     "proposal": Proposal.from_json(one["proposal"]),
-                    **{name: tuple(one[name]) for name in ("refused", "scores")},
+                    **{name: tuple(one[name]) for name in ("refused", "scores") if name in one},
                 }
             )
             for one in values["entries"]

@@ -113,6 +113,13 @@ def test_a_log_survives_json() -> None:
     assert Log.from_json(json.loads(json.dumps(log.to_json()))) == log
 
 
+def test_a_log_of_before_there_was_cross_validation_can_be_read() -> None:
+    log = Log(12.5, (entry(0.9, 1500),))
+    kept = log.to_json()
+    del kept["entries"][0]["scores"]
+    assert Log.from_json(kept) == log
+
+
 def test_the_best_so_far_is_of_proposals_inside_the_limits() -> None:
     entries = (
         entry(0.9, 1001, spent=2.0),
