@@ -99,7 +99,11 @@ def baseline(cell: Cell, store: Store) -> float:
 
 def read(root: Path) -> Iterator[dict[str, Any]]:
     """A row for each search of a results folder that ended well; of the others a line on the standard error."""
-    by_place = {tuple(row[name] for name in PLACE): row for row in json.loads((root / "rows.json").read_text(encoding="utf-8"))}
+    try:
+        text = (root / "rows.json").read_text(encoding="utf-8")
+    except OSError as error:
+        raise SystemExit(f"{root}: no finished run has written its rows here: {error.strerror}") from None
+    by_place = {tuple(row[name] for name in PLACE): row for row in json.loads(text)}
     with closing(open_store(Layout(root).store)) as store:
         known = {one.cell: one for one in searches(store)}
         for cell in stored_cells(store):

@@ -280,3 +280,8 @@ def test_the_script_prints_what_the_logs_say(results: Path, store: Store, logs: 
     assert found == pytest.approx([volumes_of["random", seed] - volumes_of["defaults", seed] for seed in (0, 1)])
     with pytest.raises(SystemExit, match="more than once"):
         script.gather([results, results])
+
+
+def test_a_folder_without_a_finished_run_is_one_line(script: Any, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=f"^{re.escape(str(tmp_path))}: no finished run has written its rows here: "):
+        script.main(str(tmp_path))
