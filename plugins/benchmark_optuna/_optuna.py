@@ -22,6 +22,7 @@ _RUNGS = (4, 2, 1)
 """Of these parts of a training the first is what a new proposal gets, and the next what one gets that did well."""
 _ETA = 2  # of this many at a rung one goes on
 _ATTEMPTS = 20  # to draw what was not tried
+_SUGGESTIONS = 3  # of them by the sampler: once it repeats itself it mostly goes on so, and each costs as much as a look at all
 _ENOUGH = 10  # trials for TPE to learn from
 _POPULATION = 10  # of NSGA-II: a search of minutes has some tens of proposals
 _FAR = 1.0  # beyond every limit: twice of what is allowed
@@ -49,7 +50,7 @@ class Optuna:
             return _key(one, space) not in known and not any(tried.rules_out(one) for tried in history)
 
         by_chance = Random(f"{space.seed} {len(history)}")  # a sampler that is sure of itself draws the same again and again
-        suggested = (_suggested(study.ask(), space) for _ in range(_ATTEMPTS))
+        suggested = (_suggested(study.ask(), space) for _ in range(_SUGGESTIONS))
         drawn = (space.draw(by_chance) for _ in range(_ATTEMPTS))
         proposal = next(filter(is_new, itertools.chain(suggested, drawn)), None) or space.draw(by_chance)
         if not halving:
