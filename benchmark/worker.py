@@ -278,9 +278,9 @@ def _validate(step: Mapping[str, Any], folder: Path, deadline: float) -> dict[st
 
     from benchmark.measure import latency, outputs
 
-    settings, starting = step["settings"], _since(step)
-    facts: dict[str, Any] = {}
-    predictor = _code(step["target"]).load(Path(step["inputs"]["artifact"]), step["threads"])
+    settings, facts = step["settings"], dict[str, Any]()
+    code, starting = _code(step["target"]), _since(step)
+    predictor = code.load(Path(step["inputs"]["artifact"]), step["threads"])
     _leave_checkout()
     x = np.load(Path(step["inputs"]["data"]) / "validation_x.npy", mmap_mode="r")
     x = x[outputs.sample(len(x), settings["rows"])]

@@ -7,6 +7,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from typing import cast
 
@@ -14,7 +15,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import Trial
+from optuna.trial import BaseTrial, FixedTrial, create_trial
 
 from benchmark import Param, Proposal, Space, Tried
 
@@ -22,9 +23,12 @@ _RUNGS = (4, 2, 1)
 """Of these parts of a training the first is what a new proposal gets, and the next what one gets that did well."""
 _ETA = 2  # of this many at a rung one goes on
 _ATTEMPTS = 20  # to draw what was not tried
-_SUGGESTIONS = 3  # of them by the sampler: once it repeats itself it mostly goes on so, and each costs as much as a look at all
+_SUGGESTIONS = 2  # of them by the sampler: once it repeats itself it mostly goes on so, and each costs as much as a look at all
 _ENOUGH = 10  # trials for TPE to learn from
 _POPULATION = 10  # of NSGA-II: a search of minutes has some tens of proposals
+_GENERATION = (
+    f"{NSGAIISampler.__name__}:generation"  # where it keeps that of a trial: of one that is over it cannot be told later
+)
 _FAR = 1.0  # beyond every limit: twice of what is allowed
 _START = "training."
 
@@ -104,17 +108,21 @@ def _told(space: Space, history: Sequence[Tried]) -> optuna.Study:
         values = _values(one.proposal, space)
         if values is None:
             continue
-        study.enqueue_trial(dict(values))
-        trial = study.ask()
-        _suggested(trial, space)
-        if isinstance(sampler, NSGAIISampler):  # of a trial whose values are given nobody else asks for its generation
-            sampler.get_trial_generation(study, study.trials[trial.number])
-        excess = [one.excess.get(name, _FAR) for name in space.limits]
-        for name, value in zip(space.limits, excess, strict=True):
-            trial.set_constraint(name, value)
+        fixed = FixedTrial(dict(values))
+        _suggested(fixed, space)
+        excess = {name: one.excess.get(name, _FAR) for name in space.limits}
         # What came to nothing is told as the worst score that there is: a failed trial would teach the sampler nothing.
         score = 0.0 if one.score is None else one.score
-        study.tell(trial, [score, *excess] if many else score)
+        with suppress(ValueError):  # one of the suite's recipes may be outside the ranges, where no trial can be
+            study.add_trial(
+                create_trial(
+                    values=[score, *excess.values()] if many else [score],
+                    params=fixed.params,
+                    distributions=fixed.distributions,
+                    constraints=excess,
+                    system_attrs={_GENERATION: len(study.get_trials(deepcopy=False)) // _POPULATION},
+                )
+            )
     return study
 
 
@@ -140,7 +148,7 @@ def _sampler(many: bool, seed: int) -> BaseSampler:
         return TPESampler(seed=seed, group=True, n_startup_trials=_ENOUGH)
 
 
-def _suggested(trial: Trial, space: Space) -> Proposal:
+def _suggested(trial: BaseTrial, space: Space) -> Proposal:
     """What a trial draws: the passes one after the other, each from those that can follow."""
     architecture = trial.suggest_categorical("architecture", space.architectures)
     training = {one.name: _drawn(trial, f"{_START}{one.name}", one) for one in space.training}
@@ -162,7 +170,7 @@ def _ending(names: tuple[str, ...]) -> str:
     return f"ends with {' + '.join(names)}"
 
 
-def _drawn(trial: Trial, name: str, param: Param) -> bool | int | float | str:
+def _drawn(trial: BaseTrial, name: str, param: Param) -> bool | int | float | str:
     if param.options:
         return cast(bool | int | float | str, trial.suggest_categorical(name, param.options))
     assert param.low is not None
