@@ -29,6 +29,9 @@ def write(folder: Path, text: str) -> None:
     (folder / FILE).write_text(text, encoding="utf-8")
 
 
+PREPARED = {"fingerprint": "f", "input_shape": [1, 28, 28], "classes": ["a", "b"], "notes": ["one"], "rows": 640}
+
+
 @pytest.mark.parametrize(
     ("kind", "facts"),
     [
@@ -41,7 +44,8 @@ def write(folder: Path, text: str) -> None:
         ("memory", {"rss_bytes": 50_000_000}),
         ("memory", {}),
         ("inspect", {"bytes": 10, "dtypes": {"float32": 10}, "macs": None}),
-        ("prepare", {"fingerprint": "f", "input_shape": [1, 28, 28], "classes": ["a", "b"], "notes": ["one"]}),
+        ("prepare", PREPARED),
+        ("split", PREPARED),
     ],
 )
 def test_what_a_worker_tells_is_kept(tmp_path: Path, kind: str, facts: dict[str, Any]) -> None:
