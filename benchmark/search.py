@@ -112,10 +112,11 @@ def tried(entry: Entry, tier: DeviceTier | None) -> Tried:
 
 
 def best(entries: Iterable[Entry], tier: DeviceTier | None) -> Entry | None:
-    """The proposal that scores best on validation rows, over as many folds as any, among those inside the limits; of equals the
-    smaller one, then the earlier one."""
+    """The proposal that scores best on validation rows among those inside the limits; of equals the smaller one, then the earlier
+    one. One that was dropped after some folds scores less than what it was behind of, and one whose folds the end of the search
+    cut short more, if it was ahead until then."""
     fitting = (one for one in entries if tried(one, tier).fits)
-    return max(fitting, key=lambda one: (len(one.scores), one.score or 0.0, -one.measured["artifact_bytes"]), default=None)
+    return max(fitting, key=lambda one: (one.score or 0.0, -one.measured["artifact_bytes"]), default=None)
 
 
 def estimate(scores: Sequence[float], leader: Entry | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmark import Proposal
 from benchmark.budget import DeviceTier
-from benchmark.search import Entry, Log, best_so_far, estimate, found, is_ahead, tried
+from benchmark.search import Entry, Log, best, best_so_far, estimate, found, is_ahead, tried
 from benchmark.suite import PassCall, read_searched, searched
 
 TIER = DeviceTier("XS", bytes=1000, latency_p90=0.001)
@@ -43,10 +44,20 @@ def test_of_equal_scores_the_smaller_file_and_then_the_earlier_one_wins() -> Non
     assert found(Log(entries=(first, second, third)), TIER).best == second
 
 
-def test_who_was_tried_on_more_folds_wins_whatever_the_score() -> None:
-    whole, dropped = entry(0.8, 900, scores=(0.9, 0.7)), entry(0.85, 800, scores=(0.85,))
-    assert found(Log(entries=(whole, dropped)), TIER).best == whole
-    assert found(Log(entries=(dropped, whole)), TIER).best == whole
+@given(st.lists(st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=3, max_size=3), min_size=1), st.integers(1, 3))
+def test_no_one_that_raced_is_worth_more_than_who_wins(proposals: list[list[float]], last: int) -> None:
+    """Each is tried on folds as long as it is ahead; of the last one the time may be over before that."""
+    entries: tuple[Entry, ...] = ()
+    for place, folds in enumerate(proposals):
+        leader, scores = best(entries, TIER), [folds[0]]
+        most = last if place + 1 == len(proposals) else 3
+        while len(scores) < most and is_ahead(scores, leader):
+            scores.append(folds[len(scores)])
+        entries += (entry(estimate(scores, leader), 900 - place, scores=tuple(scores)),)
+        if leader and not is_ahead(scores, leader):
+            assert best(entries, TIER) is leader  # who is behind is dropped
+        elif leader and len(scores) < 3 and statistics.fmean(scores) > statistics.fmean(leader.scores[: len(scores)]) + 1e-9:
+            assert best(entries, TIER) is entries[-1]  # who was ahead until the end is the best guess
 
 
 def test_a_proposal_races_with_the_best_one_on_the_folds_that_both_have() -> None:
