@@ -17,12 +17,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
 from benchmark import Context, TaskData, TaskInfo, TaskSpec
 from benchmark.measure import quality
 from benchmark.specs import Output, Scalar
+
+# Beside other tests a first call may take any time, and how long one takes is never what a test is about.
+hypothesis.settings.register_profile("timeless", deadline=None)
+hypothesis.settings.load_profile("timeless")
 
 TASKS = {
     "mnist-10k": "benchmark_mnist",
