@@ -39,7 +39,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def suite_file(
-    folder: Path, searchers: str, *, seconds: float = 10, limit: str = "4 KiB", recipes: str = "", folds: int = 1
+    folder: Path, searchers: str, *, seconds: float = 15, limit: str = "4 KiB", recipes: str = "", folds: int = 1
 ) -> Path:
     path = folder / "searched.toml"
     path.write_text(
@@ -117,7 +117,7 @@ def test_each_search_is_a_row_measured_like_any_other(run: Path, rows: Rows) -> 
         (log,) = (one for call, one in logs(run / "results").items() if call.startswith(name))
         best = found(log, load(str(run / "searched.toml")).tiers[0]).best
         assert best is not None
-        assert (row["outcome"], row["recipe"]) == ("ok", f'{name}(seconds=10, tier="tiny")')
+        assert (row["outcome"], row["recipe"]) == ("ok", f'{name}(seconds=15, tier="tiny")')
         assert int(row["n_proposals"]) == len(log.entries)
         assert float(row["search_seconds"]) == float(row["total_build_seconds"]) == log.spent
         assert row["artifact"] == best.artifact
@@ -306,7 +306,7 @@ def test_the_last_proposal_is_cut_when_the_time_is_over(tmp_path: Path, command:
 
 
 def test_nothing_inside_the_limits_is_a_row_that_says_so(tmp_path: Path, command: Command, rows: Rows) -> None:
-    path = suite_file(tmp_path, '"random"', seconds=3, limit="64 B")
+    path = suite_file(tmp_path, '"random"', seconds=6, limit="64 B")
     done = command(*with_plugins(path, tmp_path / "results"))
     assert done.returncode == 0, done.stderr
     (row,) = (row for row in rows(tmp_path / "results") if row["architecture"] == "searched")
