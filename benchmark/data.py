@@ -189,15 +189,12 @@ def load_split(fit: Path, name: str) -> Split:
     return Split(*(np.load(fit / f"{name}_{field}.npy", mmap_mode="r") for field in _FIELDS))
 
 
-def load_truth(folder: Path) -> dict[str, NDArray[Any]]:
-    """Labels and units of validation and test, and the groups of test rows, by file name: for the host alone."""
-    paths = [
-        folder / place / f"{name}_{field}.npy"
-        for place, name in ((FIT, "validation"), (TRUTH, "test"))
-        for field in ("y", "units")
-    ]
-    held = [path for path in paths if path.parent.is_dir()]  # a fold of a cross-validation has no test rows
-    return {path.stem: np.load(path) for path in (*held, *sorted((folder / TRUTH).glob(f"{GROUP}*.npy")))}
+def load_truth(folder: Path, *, test: bool = True) -> dict[str, NDArray[Any]]:
+    """Labels and units of validation and ``test``, which a fold of a cross-validation does not have, and the groups of test rows,
+    by file name: for the host alone."""
+    places = [(FIT, "validation"), *([(TRUTH, "test")] if test else [])]
+    paths = [folder / place / f"{name}_{field}.npy" for place, name in places for field in ("y", "units")]
+    return {path.stem: np.load(path) for path in (*paths, *sorted((folder / TRUTH).glob(f"{GROUP}*.npy")))}
 
 
 def baselines(folder: Path, classes: int) -> dict[str, NDArray[np.float32]]:

@@ -889,7 +889,7 @@ def _arrays(step: Step, folder: Path) -> dict[str, NDArray[Any]]:
     import numpy as np
 
     if step.kind == "split":
-        return data.load_truth(folder / "output")
+        return data.load_truth(folder / "output", test=False)
     if step.kind == "prepare":
         output = folder / "output"
         return {**data.load_truth(output), **data.baselines(output, _classes(output))}
