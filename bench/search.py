@@ -4,20 +4,22 @@
 each searcher there, last over all of them. A folder more adds tasks, back ends, tiers, totals, searchers or seeds.
 
 ``hypervolume``: the share of the room that is dominated by the proposals inside the tier's limits, as the search saw them. The
-room has a dimension for the validation score, from that of the task's trivial predictor (where it has none the constant one) to
-1, and one for each limit of the tier, from 0 to the limit: artifact bytes and p90 latency, where the tier limits both and
+room has a dimension for the score on the task's own validation rows (which each proposal has, also of a search that
+cross-validates), from that of the task's trivial predictor (where it has none the constant one) to 1,
+and one for each limit of the tier, from 0 to the limit: artifact bytes and p90 latency, where the tier limits both and
 nothing else. So the reference point is the limits and the baseline's score, which suite and data fix before any search, and
 values are from 0 to 1 and comparable between searches of one row. The measure is that of Zitzler and Thiele (1998,
 doi:10.1007/BFb0056872).
 
-``val``: the mean validation score of the winner, of searches that have one; of a small task that was cross-validated the mean
-over its folds. ``inside``: the share of searches whose winner keeps
-the limits as its row has them, which is measured again, alone on the machine. ``≥ defaults``: the share whose winner scores at
-least as much on validation rows as that of ``defaults`` with the same seed, fold, tier and total.
+``val``: the score by which winners were chosen, the mean over searches that have one; of a small task that was cross-validated
+the mean over its folds. Both of these favour whoever tries more, as chance does. ``test``: the winner's score on test rows, which
+chose nothing. ``inside``: the share of searches whose winner keeps the limits as its row has them, which is measured again, alone
+on the machine. ``≥ defaults``: the share whose ``val`` is at least that of ``defaults`` with the same seed, fold, tier and total;
+searchers that begin with the same recipes can only be below where these took the whole time.
 
 Differences are paired by seed and fold, with a 95 % t interval over seeds of the mean over folds; "–" for one seed. Over all rows
-the t interval is over units of a task, back end and seed, each the mean over its tiers, totals and folds, as these share
-trainings. It covers other seeds, and as far as these tasks and back ends are a sample of some, other ones.
+the t interval is over units of a task and back end, each the mean over its tiers, totals, seeds and folds, and the last column
+counts tasks by the sign of their mean difference of hypervolume. It speaks for other tasks only as far as these few are a sample.
 
 Shares of time are of the sum over the searches: training and passes, exports, starts of processes (with imports, and those of the
 searcher itself), and the rest, in which evaluation on validation rows and proposing are known apart.
@@ -44,13 +46,14 @@ from benchmark.folders import Layout
 from benchmark.leaderboard import searches
 from benchmark.measure import quality
 from benchmark.plan import PLACE, Cell, stored_cells
-from benchmark.search import PARTS, Log, found, tried
+from benchmark.search import PARTS, Log, tried, winner
 from benchmark.store import Store, open_store
 
 Table: TypeAlias = pd.DataFrame
 
 GROUP = ["task", "back end", "tier", "seconds"]
-CLUSTER = ["task", "back end", "seed"]
+CLUSTER = ["task", "back end"]
+SHOWN = ("hypervolume", "val", "test")
 BASELINES = ("random", "defaults")
 DASH = "–"
 
@@ -72,13 +75,11 @@ def hypervolume(points: NDArray[np.float64]) -> float:
 
 def places(log: Log, tier: DeviceTier | None, baseline: float) -> NDArray[np.float64]:
     """The proposals inside the limits that no other dominates, (n, 1 + limits), as :func:`hypervolume` takes them: 1 less
-    the share of the way from the baseline's validation score to 1, then each measured value as a share of its limit, in the order
-    of :data:`LIMITS`."""
+    the share of the way from the baseline's score on the task's validation rows to 1, then each measured value as a share of its
+    limit, in the order of :data:`LIMITS`."""
     limits = [(limit.column, most * limit.scale) for limit in LIMITS if tier and (most := limit.of(tier)) is not None]
-    models = [one for one in log.entries if tried(one, tier).fits and one.score is not None and baseline < 1]
-    rows = [
-        [(1 - (one.score or 0.0)) / (1 - baseline), *(one.measured[column] / most for column, most in limits)] for one in models
-    ]
+    models = [one for one in log.entries if tried(one, tier).fits and baseline < 1]
+    rows = [[(1 - one.scores[0]) / (1 - baseline), *(one.measured[column] / most for column, most in limits)] for one in models]
     if not rows:
         return np.empty((0, 1 + len(limits)))
     return np.array(rows)[ranking.front(rows)]
@@ -112,7 +113,7 @@ def read(root: Path) -> Iterator[dict[str, Any]]:
                 print(f"{root}: left out: {cell.label}: {row['outcome']} ({row['reason']})", file=sys.stderr)
         for cell, one in known.items():
             row = by_place[tuple(getattr(cell, name) for name in PLACE)]
-            best = found(one.log, one.tier).best
+            best = winner(one.log.entries, cell.chosen)
             parts = {name: sum(entry.parts[name] for entry in one.log.entries) for name in PARTS}
             parts["start"] += one.log.starting
             yield {
@@ -126,6 +127,7 @@ def read(root: Path) -> Iterator[dict[str, Any]]:
                 "fold": cell.fold,
                 "hypervolume": hypervolume(places(one.log, one.tier, baseline(cell, store))),
                 "val": best.score if best else math.nan,
+                "test": math.nan if row["score"] is None else row["score"],
                 "proposals": len(one.log.entries),
                 "inside": row["outcome"] == "ok" and (one.tier is None or one.tier.name in row["tiers"]),
                 "spent": one.log.spent,
@@ -203,21 +205,23 @@ def main(*folders: str) -> None:
     """Prints the tables."""
     table = gather([Path(folder) for folder in folders])
     searchers = sorted(set(table.searcher))
-    _head([*GROUP, "searcher", "searches", "hypervolume", "val", "proposals", "inside", "≥ defaults"])
+    _head([*GROUP, "searcher", "searches", *SHOWN, "proposals", "inside", "≥ defaults"])
     for named, members in _groups(table):
         for name, mine in members.groupby("searcher"):
-            means = mine[["hypervolume", "val", "proposals", "inside", "not below"]].astype(float).mean()
-            values = [f"{means.hypervolume:.4f}", DASH if math.isnan(means.val) else f"{means.val:.4f}", f"{means.proposals:.1f}"]
-            _line([*named, str(name), str(len(mine)), *values, _percent(means.inside), _percent(means["not below"])])
+            means = mine[[*SHOWN, "proposals", "inside", "not below"]].astype(float).mean()
+            values = [DASH if math.isnan(means[column]) else f"{means[column]:.4f}" for column in SHOWN]
+            last = [f"{means.proposals:.1f}", _percent(means.inside), _percent(means["not below"])]
+            _line([*named, str(name), str(len(mine)), *values, *last])
     print()
-    _head([*GROUP, "difference", "hypervolume [95 %] (units)", "val [95 %] (units)"])
+    _head([*GROUP, "difference", *(f"{column} [95 %] (units)" for column in SHOWN), "tasks won, lost"])
     for named, members in _groups(table):
         unit, seeds = CLUSTER if named[0] == "all" else ["seed"], members.seed.nunique()
         for one in searchers:
             for other in BASELINES:
                 if one not in BASELINES and {one, other} <= set(members.searcher):
-                    columns = [told(differences(members, one, other, column, unit), seeds) for column in ("hypervolume", "val")]
-                    _line([*named, f"{one} − {other}", *columns])
+                    columns = [told(differences(members, one, other, column, unit), seeds) for column in SHOWN]
+                    tasks = differences(members, one, other, SHOWN[0], ["task"])
+                    _line([*named, f"{one} − {other}", *columns, f"{(tasks > 0).sum()}, {(tasks < 0).sum()}"])
     print()
     _head(
         [

@@ -45,14 +45,14 @@ class Prepared:
     fingerprint: str
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]
+    rows: int
     notes: tuple[str, ...] = ()
-    rows: int = 0
 
     @staticmethod
     def of(facts: Mapping[str, Any]) -> Prepared:
         """From what a step that prepared it told."""
         shape, classes, notes = (tuple(facts.get(name, ())) for name in ("input_shape", "classes", "notes"))
-        return Prepared(facts["fingerprint"], shape, classes, notes, facts.get("rows", 0))
+        return Prepared(facts["fingerprint"], shape, classes, facts["rows"], notes)
 
 
 def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
@@ -82,24 +82,26 @@ def prepare(code: Any, spec: TaskSpec, fold: int, folder: Path) -> Prepared:
                 raise ValueError(f"task {spec.name}, {name}: trivial must give finite outputs of shape (rows, classes)")
             np.save(folder / BASELINES / f"trivial_{name}.npy", outputs)
     notes = tuple(one_line(str(note)) for note in data.notes)
-    rows = len(data.train)
-    return Prepared(fingerprint=fingerprint, input_shape=info.input_shape, classes=info.classes, notes=notes, rows=rows)
+    return Prepared(fingerprint, info.input_shape, info.classes, len(data.train), notes)
 
 
 def split(fit: Path, part: int, parts: int, folder: Path) -> Prepared:
     """Writes a fold of a cross-validation of ``parts`` folds into the empty ``folder``. The first, ``part`` 0, is ``fit`` itself.
-    The others validate on one of ``parts`` − 1 parts of its training rows, stratified, each unit in one of them, and train on
-    all other rows, those of its validation included. Inputs stay as the task encoded them, with what it had learned from all of
-    its training inputs. ValueError where a class has too few rows or units."""
+    The others each validate on another part of its training rows, stratified, units whole, and train on all other rows, those of
+    its validation included. These parts are about as large as that validation, so that all folds train on about as many rows,
+    unless more of them are asked for. Inputs stay as the task encoded them, with what it had learned from all of its training
+    inputs. ValueError where a class has too few rows or units."""
     from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]  # scikit-learn has no type hints
 
     train, validation, info = load_split(fit, "train"), load_split(fit, "validation"), load_info(fit)
+    dealt = max(2, parts - 1, round(len(train) / len(validation)))
     for label in np.unique(train.y):
-        if (units := len(np.unique(train.units[train.y == label]))) < parts - 1:
+        if (units := len(np.unique(train.units[train.y == label]))) < dealt:
             raise ValueError(
-                f"cross-validation in {parts} folds: class {info.classes[label]} has {units} units in the training rows"
+                f"cross-validation in {parts} folds: class {info.classes[label]} has {units} units in the training rows, "
+                f"which are dealt into {dealt} parts"
             )
-    folds = StratifiedGroupKFold(parts - 1, shuffle=True, random_state=0).split(train.y, train.y, train.units)
+    folds = StratifiedGroupKFold(dealt, shuffle=True, random_state=0).split(train.y, train.y, train.units)
     others, held = list(folds)[part - 1]
     splits = {
         "train": Split(*(np.concatenate([getattr(train, one)[others], getattr(validation, one)]) for one in _FIELDS)),
@@ -108,10 +110,10 @@ def split(fit: Path, part: int, parts: int, folder: Path) -> Prepared:
     for name, rows in splits.items():
         if missing := sorted(set(np.unique(train.y)) - set(np.unique(rows.y))):
             raise ValueError(
-                f"cross-validation, fold {part + 1} of {parts}: no row of class {info.classes[missing[0]]} in {name}"
+                f"cross-validation, inner fold {part + 1} of {parts}: no row of class {info.classes[missing[0]]} in {name}"
             )
     _write(folder, info, splits["train"], splits["validation"])
-    return Prepared(_fingerprint(splits, ""), info.input_shape, info.classes, rows=len(splits["train"]))
+    return Prepared(_fingerprint(splits, ""), info.input_shape, info.classes, len(splits["train"]))
 
 
 def _write(folder: Path, info: TaskInfo, train: Split, validation: Split) -> None:

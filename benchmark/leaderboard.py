@@ -19,7 +19,7 @@ from benchmark.measure.outputs import sample
 from benchmark.plan import Cell, ended_well, judge, stored_cells
 from benchmark.ranking import Verdict
 from benchmark.recommend import fits
-from benchmark.search import Log, best
+from benchmark.search import Log, winner
 from benchmark.specs import DEVICE_COUNTS, Output
 from benchmark.statistics import Bootstrap, Interval, Scored
 from benchmark.store import StepResult, Store
@@ -181,9 +181,9 @@ def _row(cell: Cell, results: Mapping[str, StepResult], store: Store, suite: Map
         return row
     if ended_well(cell.search, results):
         search = searched(cell, results, suite)
-        won = best(search.log.entries, search.tier)
+        won = winner(search.log.entries, cell.chosen)
         row |= {"chosen": cell.chosen or None, "n_proposals": len(search.log.entries), "search_seconds": search.log.spent}
-        row["search_score"] = won.score if won else None
+        row["search_score"] = won.score if won and len(won.scores) > 1 else None
     row |= _built(cell, results) | _provenance(cell, results, store)
     row["limits"] = _limits([results[id_] for id_ in (*(id_ for _, id_ in cell.chain), cell.evaluate) if id_ in results])
     if ended_well(cell.inspect, results):

@@ -453,18 +453,21 @@ class Planner:
         self.steps.setdefault(step.id, step)
         return step.id
 
-    def split(self, prepare: Step, prepared: Prepared, part: int, parts: int) -> Step:
-        """Adds the step that makes a fold, but the first, of a cross-validation."""
+    def split(self, task: str, fold: int, part: int, parts: int) -> Step:
+        """Adds the step that makes an inner fold, but the first, of the cross-validation of a prepared fold."""
+        prepare, prepared = self.preparation[task, fold], self.prepared[task, fold]
         place = {"part": part, "parts": parts}
         id_ = self.add(
             "split",
-            f"{prepare.label.rpartition(': ')[0]}: part {part + 1} of {parts}",
+            f"{prepare.label.rpartition(': ')[0]}: inner fold {part + 1} of {parts}",
             None,
             inputs={"data": prepare.id},
             settings=place,
             ingredients={
                 **place,
                 "data": prepared.fingerprint,
+                "task": told_of_task(cast(TaskSpec, self.registry.tasks[task].spec)),
+                "classes": list(prepared.classes),
                 "host": data_digest(),
                 "scikit-learn": importlib.metadata.version("scikit-learn"),
             },
@@ -574,19 +577,20 @@ class Branch:
 
     def _label(self, names: list[str], verb: str) -> str:
         where = f"{self.task} · fold {self.fold} · {self.backend.spec.name} {self.architecture} · seed {self.seed}"
-        held = [f"part {self.part + 1} of {self.parts}"] if self.part else []
+        held = [f"inner fold {self.part + 1} of {self.parts}"] if self.part else []
         return f"{where} · {' · '.join([*held, *given_text(self.training), ' + '.join(names) or 'reference'])}: {verb}"
 
     @property
     def prepare(self) -> Step:
         """The step that makes its data."""
-        whole = self.preparation[self.task, self.fold]
-        return self.planner.split(whole, self._whole, self.part, self.parts) if self.part else whole
+        if self.part:
+            return self.planner.split(self.task, self.fold, self.part, self.parts)
+        return self.preparation[self.task, self.fold]
 
     @property
     def _whole(self) -> Prepared:
         """What is known of the fold. Ids made of one that is not prepared yet match nothing, and not those of another fold."""
-        unknown = Prepared(fingerprint=f"unknown: {self.task}, fold {self.fold}", input_shape=(), classes=())
+        unknown = Prepared(fingerprint=f"unknown: {self.task}, fold {self.fold}", input_shape=(), classes=(), rows=0)
         return self.planner.prepared.get((self.task, self.fold), unknown)
 
     @property
@@ -636,7 +640,7 @@ class Branch:
 
     def _train_of(self, source: str) -> str:
         """The reference's training on another task."""
-        return dataclasses.replace(self, task=source, fold=_SOURCE_FOLD, training={})._train()
+        return dataclasses.replace(self, task=source, fold=_SOURCE_FOLD, training={}, part=0, parts=1)._train()
 
     def _export(self, checkpoint: str, format_: str, names: list[str]) -> str:
         exporter, inputs = exporting(self.backend, format_), {"input": checkpoint}

@@ -1,6 +1,7 @@
 """Runs a plan: starts one process a job, watches it, ends it, says how it ended, and records that.
 
-Four stages: prepare, build, memory (all in parallel, one job a core) and latency (one job at a time, alone on the machine).
+Its stages: prepare, split and search (where a suite searches), build, memory (all in parallel, one job a core), and latency (one
+job at a time, alone on the machine).
 Whatever is finished is on disk before the next job starts, so Ctrl-C or ``kill -9`` loses only what was running.
 """
 

@@ -25,9 +25,9 @@ _UNKNOWN = 1.0
 
 @dataclass(frozen=True)
 class Entry:
-    """A proposal that was tried. ``scores``: the ranking metric on the validation rows of each fold that it was tried on, the
-    task's own first; ``score``: see :func:`estimate`. ``measured``: column of rows -> value, as far
-    as it was seen in the search: bytes exactly, time and memory on a core beside other work. ``artifact``: digest. ``left``:
+    """A proposal that was tried. ``scores``: the ranking metric on the validation rows of each inner fold that it was tried on,
+    the task's own rows first. ``measured``: column of rows -> value, as far as it was seen in the search: bytes exactly, time and
+    memory on a core beside other work. ``artifact``: digest. ``left``:
     seconds that the search had left when it was proposed; ``charged``: seconds that it cost, recorded ones for what was
     reused; ``spent``: of the search when it ended. ``parts``: of ``charged``, by :data:`PARTS`. ``refused``: see
     :class:`benchmark.Tried`."""
@@ -35,7 +35,7 @@ class Entry:
     proposal: Proposal
     outcome: Outcome
     reason: str
-    score: float | None
+    scores: tuple[float, ...]
     measured: Mapping[str, float]
     artifact: str
     left: float
@@ -43,7 +43,11 @@ class Entry:
     spent: float
     parts: Mapping[str, float]
     refused: tuple[str, ...] = ()
-    scores: tuple[float, ...] = ()
+
+    @property
+    def score(self) -> float | None:
+        """The mean of its scores; None where it has none."""
+        return statistics.fmean(self.scores) if self.scores else None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -77,17 +81,22 @@ class Log:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Log:
         """The inverse of :meth:`to_json`."""
-        entries = tuple(
-            Entry(
-                **{
-                    **one,
-                    "proposal": Proposal.from_json(one["proposal"]),
-                    **{name: tuple(one[name]) for name in ("refused", "scores") if name in one},
-                }
-            )
-            for one in values["entries"]
-        )
+        entries = tuple(map(_entry, values["entries"]))
         return Log(**{**values, "entries": entries, "begun": tuple(values["begun"])})
+
+
+def _entry(values: Mapping[str, Any]) -> Entry:
+    told = dict(values)
+    score = told.pop("score", None)  # of a log of before cross-validation, all that there is
+    scores = told.pop("scores", () if score is None else (score,))
+    return Entry(
+        **{
+            **told,
+            "proposal": Proposal.from_json(told["proposal"]),
+            "refused": tuple(told.get("refused", ())),
+            "scores": tuple(scores),
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -100,41 +109,53 @@ class Found:
     log: Log = field(default_factory=Log)
 
 
-def tried(entry: Entry, tier: DeviceTier | None) -> Tried:
-    """An entry as a searcher is told of it."""
+def tried(entry: Entry, tier: DeviceTier | None, leader: Entry | None = None) -> Tried:
+    """An entry as a searcher is told of it, while ``leader`` is the best proposal."""
     limits = [(limit, limit.of(tier)) for limit in LIMITS] if tier and entry.measured else []
     excess = {
         limit.name: _UNKNOWN if (value := entry.measured.get(limit.column)) is None else value / (most * limit.scale) - 1
         for limit, most in limits
         if most is not None
     }
-    return Tried(entry.proposal, entry.outcome, entry.score, excess, entry.charged, entry.refused, len(entry.scores))
+    score = estimate(entry.scores, leader) if entry.scores and entry.measured else None
+    return Tried(entry.proposal, entry.outcome, score, excess, entry.charged, entry.refused, len(entry.scores))
+
+
+def history(entries: Sequence[Entry], tier: DeviceTier | None) -> list[Tried]:
+    """All of a search that a searcher is told."""
+    leader = best(entries, tier)
+    return [tried(one, tier, leader) for one in entries]
 
 
 def best(entries: Iterable[Entry], tier: DeviceTier | None) -> Entry | None:
-    """The proposal that scores best on validation rows among those inside the limits; of equals the smaller one, then the earlier
-    one. One that was dropped after some folds scores less than what it was behind of, and one whose folds the end of the search
-    cut short more, if it was ahead until then."""
+    """Of the proposals inside the limits that were tried on the most folds the one with the best mean score on validation rows;
+    of equals the smaller one, then the earlier one."""
     fitting = (one for one in entries if tried(one, tier).fits)
-    return max(fitting, key=lambda one: (one.score or 0.0, -one.measured["artifact_bytes"]), default=None)
+    return max(fitting, key=lambda one: (len(one.scores), one.score or 0.0, -one.measured["artifact_bytes"]), default=None)
 
 
 def estimate(scores: Sequence[float], leader: Entry | None) -> float:
-    """What the mean over all folds would be, of the scores on the first of them: their mean, plus what the best proposal so far
-    has more over all of its folds than over these."""
+    """What the mean over all folds may be, of the scores on the first of them: their mean, plus what the best proposal so far has
+    more over all of its folds than over these. Searchers are told this; no row and no winner is made of it."""
     mean, over = statistics.fmean(scores), len(scores)
     if leader is None or len(leader.scores) <= over:
         return mean
     return mean + statistics.fmean(leader.scores) - statistics.fmean(leader.scores[:over])
 
 
-def is_ahead(scores: Sequence[float], leader: Entry | None) -> bool:
-    """Whether a proposal is tried on another fold: as long as the best one so far is not better on the same folds. This race is
-    that of SMAC (Hutter et al., doi:10.1007/978-3-642-25566-3_40)."""
+def keeps_up(scores: Sequence[float], leader: Entry | None, margin: float) -> bool:
+    """Whether a proposal is tried on another fold: as long as its mean is at most ``margin`` below that of the best one so far on
+    the same folds, where a few rows may have made the difference. A race as that of F-Race (Birattari et al. 2002) and SMAC
+    (Hutter et al., doi:10.1007/978-3-642-25566-3_40), with the task's margin in place of a test: there are few folds."""
     if leader is None:
         return True
     shared = min(len(scores), len(leader.scores))
-    return statistics.fmean(scores[:shared]) >= statistics.fmean(leader.scores[:shared])
+    return statistics.fmean(scores[:shared]) >= statistics.fmean(leader.scores[:shared]) - margin
+
+
+def winner(entries: Iterable[Entry], text: str) -> Entry | None:
+    """The proposal that a cell calls ``chosen``; None where it names none."""
+    return next((one for one in entries if one.scores and chosen(one.proposal) == text), None)
 
 
 def found(log: Log, tier: DeviceTier | None) -> Found:

@@ -46,7 +46,7 @@ SMALL = 2_000
 @dataclass(frozen=True)
 class Search:
     """What a search is for. ``step``: its id; ``space``: what may be proposed; ``tier``: None for no limits; ``folds``: of its
-    cross-validation, 1 for none."""
+    cross-validation, 1 for none; ``margin``: the task's."""
 
     step: str
     task: str
@@ -58,7 +58,8 @@ class Search:
     seconds: float
     tier: DeviceTier | None
     space: Space
-    folds: int = 1
+    folds: int
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,11 @@ class Searches:
             limited = tiers.get(tier)
             starts = (*space.starts, *self._warm(spec, backend, space, limited, runtime))
             own = dataclasses.replace(space, params=params, limits=_limits(limited), starts=starts)
-            search = Search("", task, fold, backend.spec.name, runtime.spec.name, seed, call.name, seconds, limited, own, folds)
+            search = Search(
+                *("", task, fold, backend.spec.name, runtime.spec.name, seed, call.name, seconds, limited, own),
+                folds=folds,
+                margin=spec.margin,
+            )
             search = dataclasses.replace(search, step=self._search(search, provider, empty, prepare))
             self.known[search.step] = search
             self.grid.cells.append(self._chosen(search, dataclasses.replace(empty, prepare=prepare.id, search=search.step)))
@@ -240,6 +245,7 @@ class Searches:
                 "tier": dataclasses.asdict(search.tier) if search.tier else None,
                 "data": prepared.fingerprint if prepared else "unknown",
                 "folds": [self._data(search, part).id for part in range(1, search.folds)],
+                "margin": search.margin,
                 "task": told_of_task(cast(TaskSpec, self.grid.registry.tasks[search.task].spec)),
                 "training": self.grid.training(cast(BackendSpec, backend.spec)),
                 "limits": dataclasses.asdict(self.grid.suite.build),
@@ -254,9 +260,8 @@ class Searches:
 
     def _data(self, search: Search, part: int) -> Step:
         """The step that makes what a proposal is tried on."""
-        prepare = self.grid.preparation[search.task, search.fold]
-        known = self.grid.prepared[search.task, search.fold]
-        return self.grid.split(prepare, known, part, search.folds) if part else prepare
+        place = search.task, search.fold
+        return self.grid.split(*place, part, search.folds) if part else self.grid.preparation[place]
 
     def data(self, search: Search) -> tuple[Step, ...]:
         """The steps that make what the proposals of a search are tried on, a fold after the other."""

@@ -17,7 +17,7 @@ from benchmark.errors import UserError
 from benchmark.folders import Layout
 from benchmark.measure import size
 from benchmark.plan import Step, without_effect
-from benchmark.search import PARTS, Entry, Found, Log, best, best_so_far, chosen, estimate, found, is_ahead, rounded, tried
+from benchmark.search import PARTS, Entry, Found, Log, best, best_so_far, chosen, found, history, keeps_up, rounded, tried
 from benchmark.search_plan import Proposed, Search, Searches
 from benchmark.space import Proposal
 from benchmark.specs import DEVICE_COUNTS
@@ -175,8 +175,8 @@ class Searching:
             elif bad := next((step for step in steps if step not in missing and self.results[step.id].outcome != "ok"), None):
                 what = bad.label.rpartition(": ")[2]
                 done = sum(step.kind == "pass" for step in steps[: steps.index(bad) + 1])
-                on = f"on fold {len(one.scores) + 1}: " if one.scores else ""
-                self._end_proposal(one, self.results[bad.id].outcome, f"{on}{what}: {self.results[bad.id].reason}", passes=done)
+                reason = f"{what}: {self.results[bad.id].reason}"
+                self._end_proposal(one, self.results[bad.id].outcome, self._where(one, reason), passes=done)
             elif not missing:
                 self._end_fold(one)
             elif {step.id for step in missing} & {id_ for other in self.active for id_ in other.running}:
@@ -191,7 +191,7 @@ class Searching:
         if log.asked != len(log.entries) + 1:  # else it was asked for before the run was stopped
             left = search.seconds - log.spent
             one.log = log = dataclasses.replace(log, asked=len(log.entries) + 1, left=left, before=log.spent, parts=_NOTHING)
-        step = self.searches.asking(search, [tried(entry, search.tier) for entry in log.entries], log.left)
+        step = self.searches.asking(search, history(log.entries, search.tier), log.left)
         self.look_up([step])
         if step.id not in self.results:
             return step
@@ -219,14 +219,21 @@ class Searching:
         assert one.steps is not None
         assert one.proposal is not None
         search, score = one.search, _score(one.steps.validate, self.results)
-        one.scores += () if score is None else (score,)
+        if score is None:
+            self._end_proposal(one, "invalid", self._where(one, "its validation score is undefined"))
+            return
+        one.scores += (score,)
         leader = best(one.log.entries, search.tier)
-        fits = score is not None and tried(self._entry(one, "ok", ""), search.tier).fits
-        if fits and len(one.scores) < search.folds and is_ahead(one.scores, leader):
+        fits = tried(self._entry(one, "ok", ""), search.tier).fits
+        if fits and len(one.scores) < search.folds and keeps_up(one.scores, leader, search.margin):
             one.steps = self.searches.proposed(search, one.proposal, len(one.scores))
             self.look_up(one.steps.all)
         else:
             self._end_proposal(one, "ok", "")
+
+    def _where(self, one: _Active, reason: str) -> str:
+        """A reason, with the inner fold where it is not the first."""
+        return f"on inner fold {len(one.scores) + 1} of {one.search.folds}: {reason}" if one.scores else reason
 
     def _charge(self, one: _Active) -> None:
         """Charges what is finished and was made for somebody else what it took then. What that would have taken beyond the time
@@ -279,10 +286,10 @@ class Searching:
     def _entry(self, one: _Active, outcome: Outcome, reason: str, passes: int = 0) -> Entry:
         """What the log would say of its proposal if it ended now."""
         assert one.proposal is not None
-        scores, measured, artifact = tuple[float, ...](), dict[str, float](), ""
+        measured, artifact = dict[str, float](), ""
         if outcome == "ok":
             assert one.whole is not None
-            artifact, scores = self.results[one.whole.artifact].facts["artifact"], one.scores
+            artifact = self.results[one.whole.artifact].facts["artifact"]
             measured = _seen(one.whole.validate, self.results, size.artifact_bytes(self.layout.artifact(artifact)))
             if reason := self._without_effect(one, one.whole, artifact):
                 outcome = "no_op"
@@ -291,7 +298,7 @@ class Searching:
             proposal=one.proposal,
             outcome=outcome,
             reason=reason,
-            score=estimate(scores, best(log.entries, one.search.tier)) if scores else None,
+            scores=one.scores,
             measured=measured,
             artifact=artifact,
             left=log.left,
@@ -299,7 +306,6 @@ class Searching:
             spent=log.spent,
             parts=log.parts,
             refused=tuple(name for name, _ in one.proposal.passes[:passes]) if outcome == "skipped" else (),
-            scores=scores,
         )
 
     def _without_effect(self, one: _Active, steps: Proposed, artifact: str) -> str:

@@ -59,8 +59,8 @@ class Tried:
     rows of the exported artifact, higher is better. ``excess``: limit of the device -> value ÷ limit − 1, so that more than 0
     breaks it, and 1 where the value is not known; empty where there is no artifact. ``seconds``: what it was charged.
     ``refused``: of one that was ``skipped`` the names of its passes up to the one that did not apply, empty where training
-    itself did not. ``folds``: on how many of a cross-validation it was tried; those that the best one was ahead of are tried on
-    no more, and ``score`` is then their mean, plus what the best one has more over all folds than over these."""
+    itself did not. ``folds``: on how many of a cross-validation it was tried; one that falls behind the best is tried on no more,
+    and ``score`` is then the mean of its folds, plus what the best one has more over all folds than over these."""
 
     proposal: Proposal
     outcome: str

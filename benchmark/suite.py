@@ -544,8 +544,8 @@ def _positive(value: Any, where: str) -> int:
 
 
 def _parts(value: Any, where: str) -> int:
-    if type(value) is not int or not (value == 1 or 3 <= value <= 20):
-        raise UserError(f"{where} must be 1 (no cross-validation) or a whole number from 3 to 20, not {_shown(value)}")
+    if type(value) is not int or not 1 <= value <= 20:
+        raise UserError(f"{where} must be a whole number from 1 (no cross-validation) to 20, not {_shown(value)}")
     return value
 
 

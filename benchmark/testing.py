@@ -581,7 +581,7 @@ def _prepared(lab: _Lab, suite: Suite, registry: Registry) -> tuple[Prepared, Pa
     x = np.load(fit / "validation_x.npy")
     np.save(rows / "validation_x.npy", x)
     np.save(rows / "test_x.npy", x[::-1])  # other rows beside each
-    return Prepared(*(fold.facts[name] for name in ("fingerprint", "input_shape", "classes"))), fit, rows
+    return Prepared(*(fold.facts[name] for name in ("fingerprint", "input_shape", "classes", "rows"))), fit, rows
 
 
 class _Grid:

@@ -492,25 +492,25 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 # Folds of a cross-validation
 
 
-def crossed(units: list[int], labels: list[int]) -> TaskData:
-    """Train with those units and labels; validation of two rows of each of three classes, units 500.."""
+def crossed(units: list[int], labels: list[int], held: int = 6) -> TaskData:
+    """Train with those units and labels; validation of so many rows of three classes in turn, units 500.."""
     rows = len(units)
     x = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
     train = Split(x, np.array(labels, np.int64), np.array(units, np.int64))
     return dataclasses.replace(
-        toy(), train=train, validation=split(6, 500, [0, 1, 2], 500), classes=CLASSES[:3], test=split(3, 7000, [2], 9000)
+        toy(), train=train, validation=split(held, 500, [0, 1, 2], 500), classes=CLASSES[:3], test=split(3, 7000, [2], 9000)
     )
 
 
 @pytest.mark.parametrize("owners", [1, 3])
-@pytest.mark.parametrize("parts", [3, 5])
-def test_the_folds_of_a_cross_validation_try_each_training_row_once(
+@pytest.mark.parametrize("parts", [2, 4, 6])
+def test_the_folds_of_a_cross_validation_try_no_training_row_twice(
     prepare: Prepare, tmp_path: Path, owners: int, parts: int
 ) -> None:
     units, labels = [row // owners for row in range(90)], [row // owners % 3 for row in range(90)]
     spec = dataclasses.replace(SPEC, class_weight=None)
-    whole, folder = prepare(crossed(units, labels), spec)
-    fit, seen = folder / data.FIT, list[float]()
+    whole, folder = prepare(crossed(units, labels, 30), spec)  # 90 and 30 rows: three parts, unless more are asked for
+    fit, seen, dealt = folder / data.FIT, list[float](), max(3, parts - 1)
     train, validation = data.load_split(fit, "train"), data.load_split(fit, "validation")
     assert whole.rows == 90
     for part in range(1, parts):
@@ -522,16 +522,18 @@ def test_the_folds_of_a_cross_validation_try_each_training_row_once(
         every = sorted(map(tuple, np.concatenate([train.x, validation.x]).tolist()))
         assert sorted(map(tuple, np.concatenate([inner.x, held.x]).tolist())) == every
         assert set(map(tuple, validation.x.tolist())) <= set(map(tuple, inner.x.tolist()))
-        assert np.bincount(held.y).tolist() == pytest.approx([30 / (parts - 1)] * 3, abs=owners)
+        assert np.bincount(held.y).tolist() == pytest.approx([30 / dealt] * 3, abs=owners)
         assert (np.load(out / data.CHOICE / "validation_x.npy") == held.x).all()
-        truth = data.load_truth(out)
+        truth = data.load_truth(out, test=False)
         assert set(truth) == {"validation_y", "validation_units"}
         assert (truth["validation_y"] == held.y).all()
         assert (told.classes, told.input_shape, told.rows) == (CLASSES[:3], (2,), len(inner))
         assert told.fingerprint != whole.fingerprint
         assert data.load_info(out / data.FIT) == data.load_info(fit)
         seen += held.x[:, 0].tolist()
-    assert sorted(seen) == train.x[:, 0].tolist()
+    assert len(seen) == len(set(seen))
+    assert set(seen) <= set(train.x[:, 0].tolist())
+    assert (sorted(seen) == train.x[:, 0].tolist()) == (parts - 1 == dealt)
 
 
 def test_a_fold_of_a_cross_validation_is_the_same_again(prepare: Prepare, tmp_path: Path) -> None:
@@ -546,7 +548,7 @@ def test_a_fold_of_a_cross_validation_is_the_same_again(prepare: Prepare, tmp_pa
 def test_too_few_units_of_a_class_are_refused(prepare: Prepare, tmp_path: Path) -> None:
     few = crossed([*range(20), *[98, 99] * 5], [0, 2] * 10 + [1] * 10)
     _, folder = prepare(few, dataclasses.replace(SPEC, class_weight=None))
-    message = "^cross-validation in 4 folds: class wäch has 2 units in the training rows$"
+    message = "^cross-validation in 4 folds: class wäch has 2 units in the training rows, which are dealt into 5 parts$"
     with pytest.raises(ValueError, match=message):
         data.split(folder / data.FIT, 1, 4, tmp_path)
 
@@ -557,7 +559,7 @@ def test_a_fold_without_a_class_is_refused(prepare: Prepare, tmp_path: Path) -> 
         crossed([0, 0, 1, 1, 2, 2, 3, 3, 4], [0, 1, 0, 1, 0, 2, 1, 2, 2]), dataclasses.replace(SPEC, class_weight=None)
     )
     refused = [refusal(folder / data.FIT, part, tmp_path / f"part{part}") for part in (1, 2, 3)]
-    message = r"cross-validation, fold [2-4] of 4: no row of class (calm|wäch|loud) in validation"
+    message = r"cross-validation, inner fold [2-4] of 4: no row of class (calm|wäch|loud) in validation"
     assert any(re.fullmatch(message, one) for one in refused)
     assert all(not one or re.fullmatch(message, one) for one in refused)
 

@@ -19,7 +19,7 @@ from benchmark.specs import BackendSpec, CompressorSpec, DataFile, Needs, Publis
 from benchmark.store import Outcome, StepResult
 from benchmark.suite import MeasureOptions, Recipe, Suite, parse_pass
 
-PREPARED = {("german-credit", 0): Prepared("f" * 64, (60,), ("good", "bad"))}
+PREPARED = {("german-credit", 0): Prepared("f" * 64, (60,), ("good", "bad"), 640)}
 MACHINE = Machine(host_class="here", measure_digest="m", build_digest="b", onnx="1")
 CHAIN = ("keep-largest(share=0.3)", "int8-static")
 

@@ -856,3 +856,17 @@ def test_mistakes_of_searches(line: str, told: str) -> None:
     key = line.partition(" =")[0]
     kept = "\n".join(one for one in SEARCH.splitlines() if not one.startswith(f"{key} ="))
     assert message(kept.replace("[search]", f"[search]\n{line}")).startswith(f"file.toml: {told}")
+
+
+@pytest.mark.parametrize("folds", ["1", "2", "20"])
+def test_a_search_cross_validates_in_as_many_folds_as_it_says(folds: str) -> None:
+    read = parse(f"{HEAD}[search]\nsearchers = ['random']\nseconds = [1]\nfolds = {folds}\n", "file.toml")
+    assert read.search is not None
+    assert read.search.folds == int(folds)
+    assert parse(dump(read), "file.toml") == read
+
+
+@pytest.mark.parametrize("folds", ["0", "21", "true", "2.0", "'all'", "[3]"])
+def test_so_many_folds_make_no_cross_validation(folds: str) -> None:
+    text = f"{HEAD}[search]\nsearchers = ['random']\nseconds = [1]\nfolds = {folds}\n"
+    assert "search.folds must be a whole number from 1 (no cross-validation) to 20, not " in message(text)

@@ -299,7 +299,7 @@ def _chosen(table: Table, rows: Sequence[Row], runtimes: bool, style: Style) -> 
     """A line for each search, also for one that found nothing."""
     repeats = [name for name in ("seed", "fold") if len({row[name] for row in rows}) > 1]
     names = ["back end", "search", *(["runtime"] if runtimes else [])]
-    means = any(None not in (pair := (row["search_score"], row["val_score"])) and pair[0] != pair[1] for row in rows)
+    means = any(row["search_score"] is not None for row in rows)
     numbers = ["proposals", "search s", *(["cv ↑"] if means else []), "val ↑", "bytes ↓"]
 
     def line(row: Row) -> tuple[str, ...]:
@@ -314,7 +314,8 @@ def _chosen(table: Table, rows: Sequence[Row], runtimes: bool, style: Style) -> 
         repeat = [style.text(str(row[name])) for name in repeats]
         return (*map(style.name, called), *repeat, _what_won(row, style), *map(style.text, values))
 
-    caption = style.text("Of each search the model with the best validation score among those inside its limits.")
+    by = "mean score over the inner folds of a cross-validation (cv)" if means else "validation score"
+    caption = style.text(f"Of each search the model with the best {by} among those inside its limits.")
     text = (
         "Test scores chose nothing; those of what was chosen are in the table of the task. Numbers of a recipe have three digits "
     )
@@ -642,13 +643,19 @@ def _legend(tables: Sequence[Table], suite: Mapping[str, Any], style: Style) -> 
         "training rows. trivial: the task's own rule of one feature.",
         "–: undefined or not measured.",
     ]
-    if any(_searches(table, suite) for table in tables):
+    if chosen := [row for table in tables for row in _searches(table, suite)]:
+        crossed = any(row["search_score"] is not None for row in chosen)
         lines.insert(
             -1,
             "chosen: a search proposes models, which are trained, exported and run on validation rows, until its time is over or "
             "it has none left. proposals: how many it tried, with those that came to nothing. search s: seconds of its time that "
-            "went by; what was there already is charged at what it once took. cv: of a small task the mean validation score over "
-            "the folds of a cross-validation, by which it chose; val is that of the first fold, the task's own validation rows.",
+            "went by; what was there already is charged at what it once took."
+            + (
+                " cv: the mean validation score over the inner folds of a cross-validation, by which models were chosen that had "
+                "been tried on all of them; val is that of the first, the task's own validation rows."
+                if crossed
+                else ""
+            ),
         )
     if max(folds) > 1:
         lines.insert(0, "evaluations: test rows of each fold, summed over folds; repeated folds test a row more than once.")

@@ -41,7 +41,7 @@ from benchmark.render.curves import TRAINED_FOR, log_tail, read_curve
 from benchmark.render.latex import slug
 from benchmark.render.style import COLOURS, DASH, Grid, Style, bounded, named, number, score_decimals
 from benchmark.search import Entry as Proposed
-from benchmark.search import best, chosen, rounded, tried
+from benchmark.search import chosen, rounded, tried, winner
 from benchmark.store import Store
 from benchmark.suite import REFERENCE
 
@@ -337,7 +337,7 @@ def _search(cell: Cell, store: Store, suite: Mapping[str, Any]) -> dict[str, Any
     if not ended_well(cell.search, results):
         return None
     search = searched(cell, results, suite)
-    entries, won = search.log.entries, best(search.log.entries, search.tier)
+    entries, won = search.log.entries, winner(search.log.entries, cell.chosen)
     crossed = any(len(entry.scores) > 1 for entry in entries)
     lines = [
         {
@@ -352,7 +352,7 @@ def _search(cell: Cell, store: Store, suite: Mapping[str, Any]) -> dict[str, Any
         }
         for entry in entries
     ]
-    return {"headers": ["val", *(["folds"] if crossed else []), "bytes", "at s"], "lines": lines}
+    return {"headers": ["cv" if crossed else "val", *(["folds"] if crossed else []), "bytes", "at s"], "lines": lines}
 
 
 def _came_to(entry: Proposed, search: Searched) -> str:

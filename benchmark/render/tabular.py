@@ -21,7 +21,7 @@ _OF_SEARCH = ("suite", "task", "fold", "backend", "recipe", "runtime", "seed")
 _MEASURED = tuple(limit.column for limit in LIMITS)
 _PROPOSAL_COLUMNS = (
     *_OF_SEARCH,
-    *("number", "model", "outcome", "reason", "val_score", "val_scores", "limits_broken"),
+    *("number", "model", "outcome", "reason", "search_score", "val_scores", "limits_broken"),
     *_MEASURED,
     *("charged", "spent", "artifact", "proposal"),
 )
@@ -45,8 +45,8 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 def proposals_to_csv(searches: Sequence[Searched]) -> str:
     """A header and one line a proposal of each search, in the order in which they were tried, unrounded. ``proposal`` is the
-    whole of it as JSON; ``val_scores`` are those on each fold of a cross-validation that it was tried on, the task's own first,
-    and ``val_score`` estimates their mean over all folds; ``limits_broken`` names those of the device's limits that it breaks.
+    whole of it as JSON; ``val_scores`` are those on each inner fold that it was tried on, the task's own rows first, and
+    ``search_score`` is their mean; ``limits_broken`` names those of the device's limits that it breaks.
     Else as :func:`to_csv`."""
     out = io.StringIO()
     writer = csv.DictWriter(out, _PROPOSAL_COLUMNS, lineterminator="\n")
@@ -61,7 +61,7 @@ def proposals_to_csv(searches: Sequence[Searched]) -> str:
                 **told,
                 "number": number,
                 "model": chosen(entry.proposal),
-                "val_score": entry.score,
+                "search_score": entry.score,
                 "val_scores": " ".join(map(repr, entry.scores)),
                 "limits_broken": " ".join(beyond),
                 **{name: entry.measured.get(name) for name in _MEASURED},

@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from random import Random
 from typing import cast
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import BaseTrial, FixedTrial, create_trial
@@ -23,7 +20,7 @@ _RUNGS = (4, 2, 1)
 """Of these parts of a training the first is what a new proposal gets, and the next what one gets that did well."""
 _ETA = 2  # of this many at a rung one goes on
 _ATTEMPTS = 20  # to draw what was not tried
-_SUGGESTIONS = 2  # of them by the sampler: once it repeats itself it mostly goes on so, and each costs as much as a look at all
+_SUGGESTIONS = 5  # before them by the sampler, which repeats itself, and whose suggestions cost more the more it has seen
 _ENOUGH = 10  # trials for TPE to learn from
 _POPULATION = 10  # of NSGA-II: a search of minutes has some tens of proposals
 _GENERATION = (
@@ -113,16 +110,15 @@ def _told(space: Space, history: Sequence[Tried]) -> optuna.Study:
         excess = {name: one.excess.get(name, _FAR) for name in space.limits}
         # What came to nothing is told as the worst score that there is: a failed trial would teach the sampler nothing.
         score = 0.0 if one.score is None else one.score
-        with suppress(ValueError):  # one of the suite's recipes may be outside the ranges, where no trial can be
-            study.add_trial(
-                create_trial(
-                    values=[score, *excess.values()] if many else [score],
-                    params=fixed.params,
-                    distributions=fixed.distributions,
-                    constraints=excess,
-                    system_attrs={_GENERATION: len(study.get_trials(deepcopy=False)) // _POPULATION},
-                )
+        study.add_trial(
+            create_trial(
+                values=[score, *excess.values()] if many else [score],
+                params=fixed.params,
+                distributions=fixed.distributions,
+                constraints=excess,
+                system_attrs={_GENERATION: len(study.get_trials(deepcopy=False)) // _POPULATION},
             )
+        )
     return study
 
 
@@ -142,10 +138,7 @@ def _comparable(history: Sequence[Tried], space: Space) -> list[Tried]:
 def _sampler(many: bool, seed: int) -> BaseSampler:
     if many:
         return NSGAIISampler(seed=seed, population_size=_POPULATION)
-    with warnings.catch_warnings():
-        # Grouped, it models together what was drawn together, which in a space of passes is not the same every time.
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=seed, group=True, n_startup_trials=_ENOUGH)
+    return TPESampler(seed=seed, n_startup_trials=_ENOUGH)
 
 
 def _suggested(trial: BaseTrial, space: Space) -> Proposal:
@@ -182,9 +175,10 @@ def _drawn(trial: BaseTrial, name: str, param: Param) -> bool | int | float | st
 
 
 def _values(proposal: Proposal, space: Space) -> Mapping[str, bool | int | float | str] | None:
-    """What :func:`_suggested` would have had to draw for a proposal; None for one that it cannot draw."""
+    """What :func:`_suggested` would have had to draw for a proposal; None for one that it cannot draw, as a recipe of the suite
+    may be."""
     names = tuple(name for name, _ in proposal.passes)
-    if names not in space.orders:
+    if names not in space.orders or proposal.architecture not in space.architectures:
         return None
     values: dict[str, bool | int | float | str] = {"architecture": proposal.architecture}
     values |= {f"{_START}{one.name}": proposal.training.get(one.name, one.default) for one in space.training}

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,7 +114,8 @@ def test_a_volume_is_the_share_of_points_that_are_dominated(script: Any) -> None
 
 def entry(score: float | None, size: float, p90: float | None, outcome: Outcome = "ok") -> Entry:
     measured = {"artifact_bytes": size} | ({} if p90 is None else {"latency_p90_us": p90})
-    return Entry(Proposal("cnn"), outcome, "", score, measured, "", 0.0, 1.0, 1.0, dict.fromkeys(PARTS, 0.0))
+    scores = () if score is None else (score, 0.0)  # on the task's own validation rows, and another fold
+    return Entry(Proposal("cnn"), outcome, "", scores, measured, "", 0.0, 1.0, 1.0, dict.fromkeys(PARTS, 0.0))
 
 
 def test_places_are_shares_of_the_way_to_1_and_of_the_limits(script: Any) -> None:
@@ -146,6 +148,48 @@ def test_an_interval_is_students(script: Any) -> None:
     assert script.told(values[:2], 1) == "+0.2000 – (2)"  # two back ends say nothing of other seeds
     assert script.told(np.array([0.1, 0.1]), 2) == "+0.1000 [+0.1000, +0.1000] (2)"
     assert script.told(values[:0], 2) == "–"
+
+
+def test_differences_are_paired_and_clustered(
+    script: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three searchers on two tasks and two back ends, with three seeds: against scipy, over units of a task and back end."""
+    rng = np.random.default_rng(0)
+    places = list(itertools.product(("a", "b"), ("torch", "jax"), (0, 1, 2), ("defaults", "random", "optuna")))
+    zeros = dict.fromkeys((*PARTS, "spent", "proposing"), 1.0)
+    made: list[dict[str, Any]] = [
+        {"task": task, "back end": backend, "tier": "S", "seconds": 7.0, "searcher": searcher, "seed": seed, "fold": 0}
+        | {"runtime": "onnxruntime", "proposals": 3, "inside": True, **zeros}
+        | {name: rng.random() for name in ("hypervolume", "val", "test")}
+        for task, backend, seed, searcher in places
+    ]
+    made = [row for row in made if not (row["task"] == "a" and row["seed"] == 2 and row["searcher"] == "random")]  # no pair
+    monkeypatch.setattr(script, "read", lambda root: made)
+    script.main("anywhere")
+    _, apart, _ = capsys.readouterr().out.strip().split("\n\n")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in apart.splitlines()]
+    found = {(line[0], line[1], line[4]): line[5:] for line in lines}
+    by_place = {tuple(row[name] for name in ("task", "back end", "seed", "searcher")): row for row in made}
+    for other, column in itertools.product(("random", "defaults"), ("hypervolume", "val", "test")):
+        apart_by = {
+            place[:3]: row[column] - by_place[(*place[:3], other)][column]
+            for place, row in by_place.items()
+            if place[3] == "optuna" and (*place[:3], other) in by_place
+        }
+        units = {one[:2]: [value for place, value in apart_by.items() if place[:2] == one[:2]] for one in apart_by}
+        means = [statistics.fmean(values) for values in units.values()]
+        ends = stats.ttest_1samp(means, 0.0).confidence_interval(0.95)
+        at = ("hypervolume", "val", "test").index(column)
+        whole = f"{statistics.fmean(means):+.4f} [{ends.low:+.4f}, {ends.high:+.4f}] (4)"
+        assert found["all", "", f"optuna − {other}"][at] == whole
+        values = units["b", "jax"]
+        ends = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+        one = f"{statistics.fmean(values):+.4f} [{ends.low:+.4f}, {ends.high:+.4f}] (3)"
+        assert found["b", "jax", f"optuna − {other}"][at] == one
+        if column == "hypervolume":
+            tasks = [statistics.fmean(value for place, value in apart_by.items() if place[0] == task) for task in ("a", "b")]
+            counts = f"{sum(value > 0 for value in tasks)}, {sum(value < 0 for value in tasks)}"
+            assert found["all", "", f"optuna − {other}"][3] == counts
 
 
 # A run
@@ -204,8 +248,8 @@ def test_the_table_says_what_rows_and_logs_say(results: Path, rows: list[dict[st
             assert (line["val ↑"], line["bytes ↓"], row["outcome"]) == ("–", "–", "no_result")
         else:
             inside = [one for one in log["entries"] if one["outcome"] == "ok" and one["measured"]["artifact_bytes"] <= 16 * 1024]
-            best = max(inside, key=lambda one: (one["score"], -one["measured"]["artifact_bytes"]))
-            assert line["val ↑"] == f"{best['score']:.3f}"
+            best = max(inside, key=lambda one: (one["scores"], -one["measured"]["artifact_bytes"]))
+            assert line["val ↑"] == f"{best['scores'][0]:.3f}"
             assert line["bytes ↓"] == f"{best['measured']['artifact_bytes']:,}"
             assert line["chosen"].startswith(f"{best['proposal']['architecture']} · ")
             assert line["chosen"] == row["chosen"]  # no number here has more than three digits
@@ -228,7 +272,9 @@ def test_a_tier_in_which_something_was_found_has_a_plot(results: Path) -> None:
     assert names == {"german-credit-search-xs-7.pdf", "german-credit-search-xs-7.svg"}
 
 
-def test_the_script_prints_what_the_logs_say(results: Path, store: Store, logs: dict[Any, Any], script: Any) -> None:
+def test_the_script_prints_what_the_logs_say(
+    results: Path, store: Store, rows: list[dict[str, Any]], logs: dict[Any, Any], script: Any
+) -> None:
     done = subprocess.run([sys.executable, str(SCRIPT), str(results)], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     means, apart, times = (
@@ -249,21 +295,23 @@ def test_the_script_prints_what_the_logs_say(results: Path, store: Store, logs: 
             seen = [one for one in log["entries"] if one["outcome"] == "ok" and one["measured"]["artifact_bytes"] <= 16 * 1024]
             points = {
                 (
-                    (1 - one["score"]) / (1 - trivial),
+                    (1 - one["scores"][0]) / (1 - trivial),
                     one["measured"]["artifact_bytes"] / 2**14,
                     one["measured"]["latency_p90_us"] / 1000,
                 )
                 for one in seen
             }
             volumes.append(union([one for one in points if max(one) < 1]))
-            wins.append(max(one["score"] for one in seen))
+            wins.append(max(one["scores"][0] for one in seen))
             theirs = logs['defaults(seconds=7, tier="XS")', seed]["entries"]
-            as_good.append(wins[-1] >= max(one["score"] for one in theirs if one["outcome"] == "ok"))  # all are small enough
+            as_good.append(wins[-1] >= max(one["scores"][0] for one in theirs if one["outcome"] == "ok"))  # all are small enough
         assert line["hypervolume"] == f"{np.mean(volumes):.4f}"
         assert line["val"] == f"{np.mean(wins):.4f}"
+        tested = [row["score"] for row in rows if row["recipe"] == f'{searcher}(seconds=7, tier="XS")']
+        assert line["test"] == f"{np.mean(tested):.4f}"
         assert (line["searches"], line["inside"], line["≥ defaults"]) == ("2", "100%", f"{np.mean(as_good):.0%}")
         (nothing,) = [one for one in means if one["searcher"] == searcher and one["tier"] == "none"]
-        assert (nothing["hypervolume"], nothing["val"], nothing["inside"]) == ("0.0000", "–", "0%")
+        assert [nothing[name] for name in ("hypervolume", "val", "test", "inside")] == ["0.0000", "–", "–", "0%"]
         own = [log for (name, _), log in logs.items() if name.startswith(searcher)]
         (whole,) = [one for one in times if one["searcher"] == searcher and one["task"] == "all"]
         spent = sum(log["spent"] for log in own)

@@ -176,6 +176,16 @@ def test_a_proposal_that_came_to_the_file_of_another_is_no_failure() -> None:
     assert [trial.value for trial in trials] == [0.8]
 
 
+def test_a_start_outside_the_space_teaches_nothing_and_ends_nothing() -> None:
+    foreign = Proposal("resnet-8", (("int8", {}),))  # a network of the suite that the search has not
+    ordered = Proposal("cnn", (("int8", {}), ("round", {})))
+    where = dataclasses.replace(space(), starts=(foreign, ordered, Proposal("cnn")))
+    history = search(Optuna(), where, 8)
+    assert len(history) == 8
+    assert {one.proposal.architecture for one in history[3:]} <= {"cnn", "mlp"}
+    assert len(_told(where, history[:3]).trials) == 1
+
+
 def test_a_sampler_draws_something_else_after_something_else_was_tried() -> None:
     """Its random numbers are those of how much was tried, not the same again and again."""
     drawn = [search(Optuna(), space(), n)[-1].proposal.architecture for n in range(3, 13)]
