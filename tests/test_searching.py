@@ -275,7 +275,7 @@ def test_no_test_row_is_read_before_the_winner_is_evaluated(tmp_path: Path) -> N
     layout = Layout(tmp_path / "results")
     progress = _Watched(layout.root)
     ended = runner.run(suite, discover(FILES), layout, progress)
-    assert progress.stages[:3] == ["prepare", "split", "search", "build"]
+    assert progress.stages[:4] == ["prepare", "split", "search", "build"]
     assert len(progress.hidden) == 1  # there was something to read
     assert {outcome for _, outcome, _ in ended.cells} == {"ok"}
     kinds = {name: json.loads((layout.root / "steps" / name / "job.json").read_text())["steps"][0] for name in _jobs(layout)}
