@@ -190,6 +190,12 @@ def data_digest() -> str:
     return files_digest(_DATA.parent, [_DATA])
 
 
+@functools.cache
+def _version(distribution: str) -> str:
+    """Read once: a search plans a split for each step of a proposal."""
+    return importlib.metadata.version(distribution)
+
+
 def plan_preparation(suite: Suite, registry: Registry) -> dict[tuple[str, int], Step]:
     """The prepare steps by (task, fold), which run before the rest is planned. Raises UserError for an unknown task or fold."""
     steps = {}
@@ -469,7 +475,7 @@ class Planner:
                 "task": told_of_task(cast(TaskSpec, self.registry.tasks[task].spec)),
                 "classes": list(prepared.classes),
                 "host": data_digest(),
-                "scikit-learn": importlib.metadata.version("scikit-learn"),
+                "scikit-learn": _version("scikit-learn"),
             },
         )
         return self.steps[id_]

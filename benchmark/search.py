@@ -51,7 +51,9 @@ class Entry:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**dataclasses.asdict(self), "proposal": self.proposal.to_json()}
+        # Not asdict, which copies all that is in it: a log is written several times a second.
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {**values, "proposal": self.proposal.to_json()}
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Log:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**dataclasses.asdict(self), "entries": [one.to_json() for one in self.entries]}
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {**values, "entries": [one.to_json() for one in self.entries]}
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Log:

@@ -317,7 +317,8 @@ class Searches:
 
     def asking(self, search: Search, history: Sequence[Tried], left: float) -> Step:
         """The step in which a searcher proposes what to try after ``history``, with ``left`` seconds of the search left."""
-        told = [{**dataclasses.asdict(one), "proposal": one.proposal.to_json()} for one in history]
+        names = [one.name for one in dataclasses.fields(Tried)]
+        told = [{**{name: getattr(one, name) for name in names}, "proposal": one.proposal.to_json()} for one in history]
         scratch = dataclasses.replace(self.grid, steps={})
         id_ = scratch.add(
             "propose",
