@@ -233,7 +233,8 @@ def searched(searcher: str, seed: int, tried: list[Tried], seconds: float = 40.0
         measured = {} if score is None else {"artifact_bytes": size}
         outcome: Outcome = "timeout" if score is None else "ok"
         parts = dict.fromkeys(PARTS, 0.0)
-        proposals.append(Proposed(Proposal("cnn"), outcome, "", score, measured, "", 0.0, 1.0, spent, parts))
+        scores = () if score is None else (score,)
+        proposals.append(Proposed(Proposal("cnn"), outcome, "", scores, measured, "", 0.0, 1.0, spent, parts))
     log = Log(seconds, tuple(proposals))
     where = dataclasses.replace(
         cell(f"{searcher}(seconds={seconds:g})"), seed=seed, architecture="searched", search="id", **names
